@@ -1,0 +1,1 @@
+"""Images that need no network, and points in the plane."""

@@ -1,0 +1,1 @@
+"""Loops, averages of weights, checkpoints."""
