@@ -1,0 +1,193 @@
+"""Run an answer on plain data and report what it did as plain data.
+
+The file needs nothing but NumPy and PyTorch and imports nothing of this package, so that it can also run
+alone in a process that must not see the reference. A request says what to do, a response what came of it;
+both consist of ``None``, numbers, strings, NumPy arrays, lists and string-keyed dictionaries of these.
+
+Values in a request that stand for something else:
+
+- an array becomes a tensor;
+- ``{"$generator": 7}`` becomes a ``torch.Generator`` seeded with 7;
+- ``{"$net": [["Linear", 2, 8], ["Tanh"]], "state": [array, ...]}`` becomes an ``nn.Sequential`` of those
+  layers whose state dictionary holds the arrays, in order;
+- ``{"$optimiser": ["SGD", {"lr": 0.1}], "of": "generator"}`` becomes an optimiser of that argument's net.
+
+In a response an array stands for a tensor, and ``{"$type": "..."}`` for a value of any other type.
+"""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MAX_ELEMENTS = 10_000_000
+MAX_ITEMS = 1_000
+MAX_DEPTH = 5
+
+
+def run(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+    """Carry out ``request`` with ``answer`` and report. Whatever the answer raises is part of the report."""
+    verb = {"call": _call, "module": _module}[request["verb"]]
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.random.manual_seed(request.get("seed", 0))
+        try:
+            return verb(answer, request)
+        except (Exception, SystemExit) as error:
+            return {"raised": _describe(error)}
+
+
+def _call(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+    """Call a function, ``repeat`` times, with the arguments by position; report on the last call."""
+    arguments = _decode_all(request["args"])
+    before = {name: value.clone() for name, value in arguments.items() if isinstance(value, Tensor)}
+    leaves = {name: before[name].clone().requires_grad_() for name in request.get("gradients", [])}
+    for _ in range(request.get("repeat", 1)):
+        # a copy of each leaf, so that changing it in place is seen below and not refused by autograd
+        passed = {**arguments, **{name: leaf.clone() for name, leaf in leaves.items()}}
+        returned = answer(*passed.values())
+    response = {"returned": encode(returned)}
+    response["mutated"] = [n for n in before if not _same(passed[n].detach(), before[n])]
+    if leaves and not response["mutated"]:
+        response["gradients"] = dict(zip(leaves, _gradients(returned, list(leaves.values())), strict=True))
+    nets = {name: value for name, value in arguments.items() if isinstance(value, nn.Module)}
+    response["nets"] = {name: [encode(p) for p in net.parameters()] for name, net in nets.items()}
+    response["buffers"] = {n: [encode(b) for b in nets[n].buffers()] for n in request.get("buffers", [])}
+    response["net_gradients"] = {
+        name: [encode(p.grad) for p in nets[name].parameters()] for name in request.get("net_gradients", [])
+    }
+    return response
+
+
+def _module(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+    """Construct a module, load parameters, run forward and backward."""
+    module = answer(*_decode_all(request["init"]).values())
+    if not isinstance(module, nn.Module):
+        return {"returned": encode(module)}
+    shapes = [list(p.shape) for p in module.parameters()]
+    response: dict[str, Any] = {"parameter_shapes": shapes}
+    values = request.get("parameters")
+    if values is not None:
+        if shapes != [list(value.shape) for value in values]:
+            return response
+        with torch.no_grad():
+            for parameter, value in zip(module.parameters(), values, strict=True):
+                parameter.copy_(torch.from_numpy(value))
+    if request.get("initial"):
+        response["initial"] = [encode(p) for p in module.parameters()]
+    if request.get("inputs") is None:
+        return response
+    module.train(request.get("training", True))
+    inputs = [_decode(value) for value in request["inputs"]]
+    leaves = [x.clone().requires_grad_() for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
+    supply = iter(leaves)
+    passed = [next(supply).clone() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
+    returned = module(*passed)
+    response["returned"] = encode(returned)
+    response["mutated"] = [
+        f"input {k + 1}"
+        for k, (x, y) in enumerate(zip(inputs, passed, strict=True))
+        if isinstance(x, Tensor) and not _same(y.detach(), x)
+    ]
+    if not response["mutated"]:
+        gradients = _gradients(returned, leaves + list(module.parameters()))
+        response["input_gradients"] = gradients[: len(leaves)]
+        response["parameter_gradients"] = gradients[len(leaves) :]
+    return response
+
+
+def _decode_all(arguments: dict[str, Any]) -> dict[str, Any]:
+    decoded = {name: _decode(value) for name, value in arguments.items()}
+    for name, value in arguments.items():
+        if isinstance(value, dict) and "$optimiser" in value:
+            kind, options = value["$optimiser"]
+            decoded[name] = getattr(torch.optim, kind)(decoded[value["of"]].parameters(), **options)
+    return decoded
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if isinstance(value, dict) and "$generator" in value:
+        return torch.Generator().manual_seed(value["$generator"])
+    if isinstance(value, dict) and "$net" in value:
+        return _build(value["$net"], value["state"])
+    if isinstance(value, dict):
+        return {name: _decode(item) for name, item in value.items()}
+    return value
+
+
+def _build(layers: list[list[Any]], state: list[np.ndarray]) -> nn.Sequential:
+    net = nn.Sequential(*[getattr(nn, name)(*arguments) for name, *arguments in layers])
+    names = list(net.state_dict())
+    net.load_state_dict(dict(zip(names, map(torch.from_numpy, state), strict=True)))
+    return net
+
+
+def encode(value: Any, depth: int = 0) -> Any:
+    """Turn what an answer returned into plain data; what cannot be, into the name of its type."""
+    if isinstance(value, Tensor):
+        return _encode_tensor(value)
+    if isinstance(value, np.ndarray):
+        return {"$type": "a NumPy array"}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, list | tuple) and len(value) <= MAX_ITEMS and depth < MAX_DEPTH:
+        return [encode(item, depth + 1) for item in value]
+    if type(value) is dict and len(value) <= MAX_ITEMS and depth < MAX_DEPTH:
+        return {str(name): encode(item, depth + 1) for name, item in value.items()}
+    return {"$type": f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")}
+
+
+def _encode_tensor(value: Tensor) -> Any:
+    if value.numel() > MAX_ELEMENTS:
+        return {"$type": f"a tensor of {value.numel():,} elements"}
+    try:
+        # a copy of its own: later steps of the same call must not change what is reported
+        return Tensor.detach(value).cpu().numpy().copy()
+    except (TypeError, RuntimeError):  # NumPy has no such type: bfloat16, sparse, quantised
+        return {"$type": f"a {value.dtype} tensor".replace("torch.", "")}
+
+
+def _gradients(returned: Any, leaves: list[Tensor]) -> list[Any]:
+    """Gradients of a weighted sum of all that was returned; ``None`` where none arrives."""
+    outputs = [x for x in _tensors(returned) if x.requires_grad]
+    if not outputs:
+        return [None] * len(leaves)
+    # unequal weights, so that a sum over the batch cannot hide a wrong gradient
+    total = sum((x.double() * _weights(x)).sum() for x in outputs)
+    assert isinstance(total, Tensor)
+    found = torch.autograd.grad(total, leaves, allow_unused=True)
+    return [None if gradient is None else encode(gradient) for gradient in found]
+
+
+def _weights(x: Tensor) -> Tensor:
+    return torch.arange(x.numel(), dtype=torch.float64).cos().add(1.5).reshape(x.shape)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    return [tensor for item in items for tensor in _tensors(item)]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)))
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    """The type and message of an error, and the line of the answer in which it arose."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    own = [f for f in frames if "site-packages" not in f.filename] or frames
+    return {
+        "type": type(error).__name__,
+        "message": str(error)[:300],
+        "line": (own[-1].line or "").strip()[:120] if own else "",
+    }

@@ -1,0 +1,231 @@
+"""What the engine says of each kind of answer."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from sample import DoublerWithoutTanh, _Doubler, _scale, _step, doubler, scale, step
+from torch import nn
+
+from genimg_ref.exercises.engine import Outcome, diagnose
+
+
+def _in_place(x, factor):
+    return x.mul_(factor)
+
+
+def _bad_dtype(x, factor):
+    return (x * factor).double()
+
+
+def _nan(x, factor):
+    return x * factor + float("nan")
+
+
+def _raises(x, factor):
+    raise KeyError("no such thing")
+
+
+def _exits(x, factor):
+    raise SystemExit(0)
+
+
+def _too_few_parameters(x):
+    return x
+
+
+def _close_but_wrong(x, factor):
+    return x * factor + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "told"),
+    [
+        (_scale, Outcome.RIGHT, "right."),
+        (lambda x, f: (x.double() * f).float(), Outcome.RIGHT, "right."),
+        (lambda x, f: [x * f], Outcome.WRONG_TYPE, "what it returns is a list or tuple, expected a tensor"),
+        (lambda x, f: (x * f).tolist(), Outcome.WRONG_TYPE, "is a list or tuple, expected a tensor"),
+        (lambda x, f: (x * f).detach().numpy(), Outcome.WRONG_TYPE, "is a NumPy array, expected a tensor"),
+        (lambda x, f: None, Outcome.WRONG_TYPE, "what it returns is None, expected a tensor"),
+        (lambda x, f: nn.Tanh(), Outcome.WRONG_TYPE, "is a torch.nn.modules.activation.Tanh"),
+        (
+            lambda x, f: 1.0,
+            Outcome.WRONG_TYPE,
+            "what it returns is a float, expected a tensor of shape (3, 4)",
+        ),
+        (_bad_dtype, Outcome.WRONG_TYPE, "what it returns has dtype float64, expected float32"),
+        (lambda x, f: (x * f).bfloat16(), Outcome.WRONG_TYPE, "is a bfloat16 tensor"),
+        (
+            lambda x, f: (x * f).mean(0),
+            Outcome.WRONG_SHAPE,
+            "what it returns has shape (4,), expected (3, 4)",
+        ),
+        (_in_place, Outcome.CHANGED_INPUT, "it changed `x` in place; leave the arguments as they were"),
+        (_nan, Outcome.NOT_FINITE, "what it returns is NaN in 12 of 12 places"),
+        (lambda x, f: x / 0 * f, Outcome.NOT_FINITE, "what it returns is infinite"),
+        (_close_but_wrong, Outcome.WRONG_VALUE, "12 of 12 values differ"),
+        (lambda x, f: (x * f).detach(), Outcome.WRONG_GRADIENT, "the gradient with regard to `x` is missing"),
+        (
+            lambda x, f: x * f + 2 * x.detach() - 2 * x,
+            Outcome.WRONG_GRADIENT,
+            "the gradient with regard to `x` is",
+        ),
+        (_raises, Outcome.RAISED, "it raised KeyError: 'no such thing', in `raise KeyError("),
+        (_exits, Outcome.RAISED, "it raised SystemExit"),
+        (_too_few_parameters, Outcome.RAISED, "takes 1 positional argument but 2 were given"),
+    ],
+)
+def test_each_fault_has_its_name(answer, outcome, told):
+    verdict = diagnose(scale, answer)
+    assert verdict.outcome is outcome
+    assert told in verdict.message
+
+
+def test_a_known_mistake_gets_its_sentence():
+    verdict = diagnose(scale, lambda x, f: f + x)
+    assert verdict.outcome is Outcome.WRONG_VALUE
+    assert verdict.hint == "Multiply by the factor; do not add it."
+    assert diagnose(scale, lambda x, f: x - f).hint is None
+
+
+def test_the_gravest_fault_of_all_cases_is_told():
+    def answer(x, factor):
+        if len(x) == 1:
+            raise ValueError("one row is too few")
+        return x
+
+    verdict = diagnose(scale, answer)
+    assert verdict.outcome is Outcome.RAISED
+    assert verdict.message.endswith("(Case: one row.)")
+
+
+def test_a_stub_is_not_attempted():
+    def stub(x, factor):
+        raise NotImplementedError
+
+    assert str(diagnose(scale, stub)) == "· scale: not attempted yet."
+
+
+def test_a_module_without_forward_is_not_attempted():
+    class Empty(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.linear = nn.Linear(width, 2 * width)
+
+    assert diagnose(doubler, Empty).outcome is Outcome.NOT_ATTEMPTED
+
+
+def _hang(x, factor):
+    while True:
+        time.sleep(0.01)
+
+
+def _hang_and_swallow(x, factor):
+    while True:
+        try:
+            time.sleep(0.01)
+        except:  # noqa: E722
+            return x
+
+
+@pytest.mark.parametrize("answer", [_hang, _hang_and_swallow])
+def test_a_hanging_answer_is_stopped(answer):
+    verdict = diagnose(scale, answer, seconds=0.3)
+    assert verdict.outcome in (Outcome.TIMED_OUT, Outcome.WRONG_VALUE)
+    assert (answer is _hang) == (verdict.outcome is Outcome.TIMED_OUT)
+
+
+def test_a_hanging_answer_is_stopped_in_a_thread_too():
+    done = threading.Event()
+
+    def wait(x, factor):
+        done.wait(20)
+        return x
+
+    verdicts = []
+    thread = threading.Thread(target=lambda: verdicts.append(diagnose(scale, wait, seconds=0.3)))
+    thread.start()
+    thread.join(10)
+    done.set()
+    assert [v.outcome for v in verdicts] == [Outcome.TIMED_OUT]
+
+
+def test_a_step_is_compared_by_the_parameters_after_it():
+    assert diagnose(step, _step).outcome is Outcome.RIGHT
+
+    def never_steps(model, optimiser, x):
+        return model(x).square().mean().item()
+
+    def half_a_step(model, optimiser, x):
+        loss = model(x).square().mean()
+        optimiser.zero_grad()
+        (loss / 2).backward()
+        optimiser.step()
+        return loss.item()
+
+    assert "what it returns" in diagnose(step, never_steps).message
+    assert diagnose(step, half_a_step).outcome is Outcome.WRONG_VALUE
+    mistake = step.mistakes[0]
+    assert diagnose(step, mistake.answer).hint == mistake.hint
+
+
+def test_modules():
+    class Reversed(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(2 * width))
+            self.weight = nn.Parameter(torch.zeros(2 * width, width))
+
+        def forward(self, x):
+            return torch.tanh(x @ self.weight.T + self.bias)
+
+    class Square(_Doubler):
+        def __init__(self, width):
+            super().__init__(width)
+            self.linear = nn.Linear(width, width)
+
+    class Biasless(_Doubler):
+        def __init__(self, width):
+            super().__init__(width)
+            self.linear = nn.Linear(width, 2 * width, bias=False)
+
+    class Detached(_Doubler):
+        def forward(self, x):
+            return super().forward(x.detach())
+
+    assert diagnose(doubler, _Doubler).outcome is Outcome.RIGHT
+    assert diagnose(doubler, DoublerWithoutTanh).hint == "The hyperbolic tangent is missing at the end."
+    assert "another order" in diagnose(doubler, Reversed).message
+    assert "parameter 1 of 2 has shape (3, 3), expected (6, 3)" in diagnose(doubler, Square).message
+    assert "it has 1 parameter tensors, expected 2" in diagnose(doubler, Biasless).message
+    assert "gradient with regard to the inputs, element 1 is missing" in diagnose(doubler, Detached).message
+    assert "not an `nn.Module`" in diagnose(doubler, lambda width: 3).message
+
+
+def test_checking_leaves_the_global_random_state_alone():
+    def noisy(x, factor):
+        return x * factor + torch.randn(()) * 0
+
+    before = torch.random.get_rng_state()
+    diagnose(scale, noisy)
+    diagnose(step, _step)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_an_answer_is_checked_with_gradients_even_if_they_were_switched_off():
+    with torch.no_grad():
+        assert diagnose(scale, _scale).outcome is Outcome.RIGHT
+
+
+def test_every_seed_draws_other_cases():
+    first, second = ([c.request["args"]["x"] for c in scale.cases(np.random.default_rng(s))] for s in (0, 1))
+    assert not np.allclose(first[0], second[0])
+
+
+def test_a_verdict_in_html_is_escaped_and_names_its_kind():
+    page = diagnose(scale, lambda x, f: {"<script>": x}).as_html()
+    assert "genimg-wrong" in page and "<script>" not in page
+    bundle = diagnose(scale, _scale)._repr_mimebundle_()
+    assert bundle["text/plain"] == "✓ scale: right." and "genimg-right" in bundle["text/html"]
