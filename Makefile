@@ -1,0 +1,64 @@
+# `make` or `make help` lists the commands. Each of them sets up what it needs in .venv, once.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+PYTHON ?= python3
+VENV ?= .venv
+# CI tests other versions with another file of requirements
+REQUIREMENTS ?= requirements.txt
+# tests run on two cores, one thread each
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Installed anew only when the requirements or the package's own description change.
+$(READY): $(REQUIREMENTS) pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.PHONY: setup
+setup: $(READY)  ## install everything into .venv
+
+.PHONY: book
+book: $(READY)  ## build the book
+	$(BIN)/jupyter-book build . --all -W --keep-going -n
+	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+
+.PHONY: test
+test: lint pytest  ## check everything: style, types, tests, notebooks
+
+.PHONY: lint
+lint: $(READY)  ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: pytest
+pytest: $(READY)  ## run the tests, and every notebook at the budget `smoke`
+	GENIMG_BUDGET=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+	  -n $(WORKERS) --dist loadfile --durations 10 --nbval-lax --nbval-current-env \
+	  tests $(wildcard notebooks/*.ipynb solutions/*.ipynb)
+
+.PHONY: notebooks
+notebooks: $(READY)  ## regenerate the notebooks that are out of date, and run them
+	$(BIN)/python tools/notebooks.py
+
+.PHONY: notebooks-check
+notebooks-check: $(READY)  ## say which notebooks are out of date, and why
+	$(BIN)/python tools/notebooks.py --check
+
+.PHONY: mutants
+mutants: $(READY)  ## show how well the exercises tell right from wrong
+	$(BIN)/python -m genimg_ref.exercises.mutants
+
+.PHONY: clean
+clean:  ## remove what was built; .venv stays
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
