@@ -29,7 +29,7 @@ import yaml
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
@@ -191,7 +191,7 @@ def answers(job: Job) -> dict[str, list[NotebookNode]]:
         waiting.append(cell)
         if cell.cell_type == "markdown":
             continue
-        cell.metadata["tags"] = [ANSWER]
+        cell.metadata = NotebookNode(tags=[ANSWER])
         names = [name for name in defined(cell.source) if not name.startswith("_")]
         if len(names) > 1:
             raise NotebookError(f"solutions/{job.slug}.py: one cell answers {' and '.join(names)}: split it")
@@ -328,6 +328,7 @@ def execute(notebook: NotebookNode, job: Job) -> None:
     """Run every cell in this environment's Python, and keep the outputs that belong on a page."""
     # no kernel folders: whatever is registered on the machine, "python3" is the Python of this program
     kernels = KernelSpecManager(kernel_dirs=[])
+    started: list[NotebookNode] = []
     client = NotebookClient(
         notebook,
         km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=kernels),
@@ -336,13 +337,15 @@ def execute(notebook: NotebookNode, job: Job) -> None:
         record_timing=False,
         coalesce_streams=True,
         store_widget_state=False,
+        on_cell_start=lambda cell, cell_index: started.append(cell),
+        extra_arguments=["--log-level=ERROR"],
     )
     try:
         client.execute(cleanup_kc=True, env=os.environ | {"GENIMG_BUDGET": job.budget, "PYTHONHASHSEED": "0"})
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        cell = next(c for c in reversed(notebook.cells) if c.get("execution_count") or c.get("outputs"))
+    except (CellExecutionError, CellTimeoutError, RuntimeError) as error:
         tail = "\n".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip().splitlines()[-12:])
-        raise NotebookError(f"{job.name}: this cell failed:\n\n{cell.source}\n\n{tail}") from None
+        source = started[-1].source if started else "(none was reached: the kernel did not start)"
+        raise NotebookError(f"{job.name}: this cell failed:\n\n{source}\n\n{tail}") from None
     notebook.metadata.language_info = {"name": "python"}  # not this Python's version
     for cell in notebook.cells:
         if cell.cell_type == "code":

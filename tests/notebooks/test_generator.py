@@ -335,6 +335,12 @@ def test_a_cell_that_fails_is_shown_and_nothing_is_stored(root: Path) -> None:
     assert not student(root).target.exists()
 
 
+def test_a_cell_that_kills_the_kernel_is_shown(root: Path) -> None:
+    edit(root, "book/tiny.md", "print(one(),", "os.kill(os.getpid(), 9)  # the culprit\nprint(one(),")
+    with pytest.raises(NotebookError, match=r"(?s)this cell failed:.*# the culprit.*[Kk]ernel died"):
+        notebooks.make(student(root))
+
+
 def test_a_progress_bar_that_clears_itself_leaves_nothing_but_a_warning_is_an_error(root: Path) -> None:
     bar = "from tqdm import tqdm\nfor _ in tqdm(range(9), leave=False): pass\nprint(one(),"
     edit(root, "book/tiny.md", "print(one(),", bar)
