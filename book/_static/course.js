@@ -1,6 +1,7 @@
-// What scrolls sideways must be reachable with the keyboard: give it a tab stop and, where it lacks one, a name.
+// Makes the pages easier to use without a mouse or without sight.
 "use strict";
 
+// What scrolls sideways must be reachable with the keyboard: it gets a tab stop and a name.
 const SCROLLERS = {
   "div.math": "Equation",
   ".table-scroll": "Table",
@@ -35,7 +36,16 @@ function markScrollers() {
   }
 }
 
+// The theme labels two buttons with less than what they show.
+function nameButtons() {
+  for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
+  for (const button of document.querySelectorAll(".theme-switch-button")) {
+    button.setAttribute("aria-label", "Colour mode: Light, Dark or System Settings");
+  }
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  nameButtons();
   wrapTables();
   markScrollers();
   window.addEventListener("resize", markScrollers);
