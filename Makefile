@@ -8,6 +8,8 @@ VENV ?= .venv
 REQUIREMENTS ?= requirements.txt
 # tests run on two cores, one thread each
 WORKERS ?= 2
+# for example: make pytest OPTIONS='-k losses'
+OPTIONS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -44,7 +46,7 @@ lint: $(READY)  ## check style and types
 pytest: $(READY)  ## run the tests, and every notebook at the budget `smoke`
 	GENIMG_BUDGET=smoke OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 	  -n $(WORKERS) --dist loadfile --durations 10 --nbval-lax --nbval-current-env \
-	  tests $(wildcard notebooks/*.ipynb solutions/*.ipynb)
+	  $(OPTIONS) tests $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 
 .PHONY: notebooks
 notebooks: $(READY)  ## regenerate the notebooks that are out of date, and run them
