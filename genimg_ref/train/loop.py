@@ -3,7 +3,6 @@
 Chapter: dcgan. One step of an algorithm is a function of its own; this is only the loop around it.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -50,13 +49,7 @@ def _run(
     update: Callable[[int], Step], steps: int, start: int, describe: Callable[[Step], str] | None
 ) -> Iterator[Step]:
     with tqdm(
-        total=steps,
-        initial=start,
-        disable=describe is None,
-        leave=False,
-        file=sys.stdout,
-        mininterval=0.5,
-        ncols=90,
+        total=steps, initial=start, disable=describe is None, leave=False, mininterval=0.5, ncols=90
     ) as bar:
         for number in range(start + 1, steps + 1):
             step = update(number)

@@ -34,9 +34,9 @@ def test_a_start_beyond_the_end_is_refused_at_once(start):
 def test_progress_leaves_no_line_behind(capsys):
     list(run(lambda number: number, steps=20, describe=lambda step: f"loss {step}"))
     shown = capsys.readouterr()
-    assert shown.err == ""
-    assert "\n" not in shown.out
-    assert shown.out.split("\r")[-2].strip() == ""  # the last thing written over the line is blank
+    assert shown.out == ""
+    assert "\n" not in shown.err
+    assert shown.err.split("\r")[-2].strip() == ""  # the last thing written over the line is blank
 
 
 def test_minibatch_takes_rows_and_all_of_them():
