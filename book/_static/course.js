@@ -36,8 +36,9 @@ function markScrollers() {
   }
 }
 
-// The theme labels two buttons with less than what they show.
+// Some labels say less than what is shown; without them the text itself is the name.
 function nameButtons() {
+  for (const summary of document.querySelectorAll("summary[aria-label]")) summary.removeAttribute("aria-label");
   for (const button of document.querySelectorAll(".search-button-field")) button.removeAttribute("aria-label");
   for (const button of document.querySelectorAll(".theme-switch-button")) {
     button.setAttribute("aria-label", "Colour mode: Light, Dark or System Settings");
