@@ -68,9 +68,9 @@ class Visit:
         return self.page.evaluate(script)
 
 
-UNSET_MATHS = """() => [...document.querySelectorAll(".math")]
-    .filter(e => !e.querySelector("mjx-container") || e.querySelector("mjx-merror, [data-mjx-error]"))
-    .map(e => e.textContent)"""
+# MathJax shows an undefined macro in red, other faults as an error
+UNSET_MATHS = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container")
+    || e.querySelector("mjx-merror, [data-mjx-error], [style*='color: red']")).map(e => e.textContent)"""
 
 OUT_OF_REACH = """() => [...document.querySelectorAll("div.math")]
     .filter(e => e.firstElementChild.getBoundingClientRect().left < e.getBoundingClientRect().left - 1)
