@@ -72,9 +72,11 @@ class Visit:
 UNSET_MATHS = """() => [...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container")
     || e.querySelector("mjx-merror, [data-mjx-error], [style*='color: red']")).map(e => e.textContent)"""
 
-OUT_OF_REACH = """() => [...document.querySelectorAll("div.math")]
-    .filter(e => e.firstElementChild.getBoundingClientRect().left < e.getBoundingClientRect().left - 1)
-    .map(e => e.textContent)"""
+OUT_OF_REACH = """() => {
+    const left = e => e.getBoundingClientRect().left;
+    const hidden = e => e.firstElementChild && left(e.firstElementChild) < left(e) - 1;
+    return [...document.querySelectorAll("div.math")].filter(hidden).map(e => e.textContent);
+}"""
 
 SIDEWAYS = """() => {
     if (document.documentElement.scrollWidth <= window.innerWidth) return [];
