@@ -17,7 +17,7 @@ SEEDS = range(100, 120)
 def right_accepted(exercise: Exercise, seeds: Iterable[int]) -> list[str]:
     """What went wrong with the right answers: a line for each that is not accepted."""
     verdicts = {
-        (answer.__name__, seed): diagnose(exercise, answer, [seed], seconds=60)
+        (answer.__name__, seed): diagnose(exercise, answer, [seed], seconds=60.0)
         for seed in seeds
         for answer in (exercise.reference, *exercise.others)
     }
@@ -31,7 +31,7 @@ def wrong_rejected(exercise: Exercise, seeds: Iterable[int]) -> tuple[list[str],
     accepted, misread = [], []
     for seed in seeds:
         for mistake in exercise.mistakes:
-            verdict = diagnose(exercise, mistake.answer, [seed], seconds=60)
+            verdict = diagnose(exercise, mistake.answer, [seed], seconds=60.0)
             if verdict.outcome is Outcome.RIGHT:
                 accepted.append(f"{mistake.name}, seed {seed}")
             elif verdict.hint != mistake.hint:

@@ -45,7 +45,7 @@ def test_model_answers_are_accepted(slug):
     solutions = types.ModuleType("solutions")
     exec(compile(path.read_text(), path, "exec"), vars(solutions))
     for name, exercise in chapter(slug).items():
-        verdict = diagnose(exercise, getattr(solutions, name), SEEDS, seconds=60)
+        verdict = diagnose(exercise, getattr(solutions, name), SEEDS, seconds=60.0)
         assert verdict.outcome is Outcome.RIGHT, str(verdict)
 
 
