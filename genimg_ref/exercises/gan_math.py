@@ -801,7 +801,7 @@ generator_step = Exercise(points=2, minutes=10, reference=_generator_step, cases
 
 
 @generator_step.mistake(
-    "The generator does not move. Does a gradient find its way back to it? A `detach`, which was right in the "
+    "The generator does not move. Does a gradient find its way back to it? A `detach`, right in the "
     "discriminator's step, is fatal here. And does the optimiser step, after `backward`?"
 )
 def detached(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
@@ -1136,15 +1136,15 @@ def _diagnose_run_cases(rng: Rng) -> Iterator[Case]:
     def size() -> float:
         return float(10 ** rng.uniform(-0.3, 0.3))
 
-    yield _run(rng, "run A", gap=(0.5, 0.05), gradient=(size(), 0.03), covered=(0.1, 1.0), spike=0.25)
+    yield _run(rng, "run A", gap=(0.5, 0.05), gradient=(size(), 0.003), covered=(0.1, 1.0), spike=0.25)
     yield _run(rng, "run B", gap=(0.3, 0.995), gradient=(size(), 1e-4), covered=(0.1, 0.1), scale=300.0)
-    yield _run(rng, "run C", gap=(0.5, 0.02), gradient=(size(), 0.02), covered=(0.1, 0.25), spike=1.0)
+    yield _run(rng, "run C", gap=(0.5, 0.02), gradient=(size(), 0.002), covered=(0.1, 0.25), spike=1.0)
     yield _run(rng, "run D", gap=(0.2, 0.3), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.6)
     yield _run(rng, "run E", gap=(0.4, 0.1), gradient=(size(), 0.6), covered=(0.2, 1.0), turn=0.6)
     yield _run(rng, "run F", gap=(0.3, 0.93), gradient=(size(), 3.0), covered=(0.2, 1.0), scale=1e-4)
     yield _run(rng, "run G", gap=(0.3, 0.93), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.5)
     yield _run(rng, "run H", gap=(0.4, 0.2), gradient=(size(), 0.9), covered=(0.0, 0.35))
-    yield _run(rng, "run I", gap=(0.995, 0.1), gradient=(0.05, 0.5), covered=(0.0, 1.0), turn=0.6)
+    yield _run(rng, "run I", gap=(0.995, 0.1), gradient=(0.001, 0.5), covered=(0.0, 1.0), turn=0.6)
     yield _run(rng, "run J", gap=(0.4, 0.998), gradient=(size(), 1e-5), covered=(0.5, 0.0), scale=0.01)
 
 

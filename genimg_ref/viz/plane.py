@@ -17,6 +17,8 @@ from genimg_ref.viz import style
 
 __all__ = ["decision_surface", "mesh", "pushes", "raster", "scatter"]
 
+BANDS = 15  # few flat colours: they read as heights, and their files are small
+
 
 def mesh(extent: float, side: int) -> Float[Tensor, "points 2"]:
     """The ``side * side`` points of a square grid over [-extent, extent] in both directions, row by row."""
@@ -41,9 +43,14 @@ def decision_surface(
     with torch.no_grad():
         logits = discriminator(mesh(extent, side))
     probability = logits.sigmoid().reshape(side, side).cpu().numpy()
-    box = (-extent, extent, -extent, extent)
     ax.imshow(
-        probability, origin="lower", extent=box, cmap=style.FIELD, vmin=0, vmax=1, interpolation="bilinear"
+        probability,
+        origin="lower",
+        extent=(-extent, extent, -extent, extent),
+        cmap=style.FIELD.resampled(BANDS),
+        vmin=0,
+        vmax=1,
+        interpolation="bilinear",
     )
     if probability.min() < 0.5 < probability.max():
         line = np.linspace(-extent, extent, side)
@@ -83,7 +90,7 @@ def pushes(
     (gradient,) = torch.autograd.grad(generator_loss(discriminator(x)), x)
     arrow = (-step * len(x) * gradient).cpu().numpy()
     at = fake.detach().cpu().numpy()
-    ax.quiver(*at.T, *arrow.T, color=style.INK, angles="xy", scale_units="xy", scale=1, width=0.006, zorder=3)
+    ax.quiver(*at.T, *arrow.T, color=style.INK, angles="xy", scale_units="xy", scale=1, width=0.004, zorder=3)
     return ax
 
 
