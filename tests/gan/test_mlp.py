@@ -58,6 +58,13 @@ def test_dropout_only_while_training():
     assert not any(isinstance(m, nn.Dropout) for m in mlp.MLPDiscriminator(dropout=0.0).modules())
 
 
+def test_batch_normalisation_on_demand():
+    generator = mlp.MLPGenerator(4, (1, 2, 2), hidden=(5, 6), batch_norm=True)
+    assert [m.num_features for m in generator.modules() if isinstance(m, nn.BatchNorm1d)] == [5, 6]
+    assert not any(isinstance(m, nn.BatchNorm1d) for m in mlp.MLPGenerator().modules())
+    assert generator(torch.randn(3, 4)).shape == (3, 1, 2, 2)
+
+
 def test_bad_sizes_are_named():
     with pytest.raises(ValueError, match="latent must hold whole numbers of 1 or more; got 0"):
         mlp.MLPGenerator(latent=0)
