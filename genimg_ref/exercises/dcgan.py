@@ -176,7 +176,7 @@ def channels_by_reshape(x: Tensor, weight: Tensor, stride: int, padding: int) ->
 
 
 @transposed_convolution.mistake(
-    "You pad the input of the convolution by `padding`. That is what the *output* loses at each edge: "
+    "You pad the input of the convolution by `padding`. That is what the output loses at each edge: "
     "start from the padding at which every overlap of kernel and image counts, then see what `padding` "
     "does to it."
 )
@@ -1053,7 +1053,7 @@ def nan_at_the_end(
 
 
 @diagnose_training.mistake(
-    "Where the samples are all alike *and* the discriminator is sure, the collapse is what has to be "
+    "Where the samples are all alike and the discriminator is sure, the collapse is what has to be "
     "named first: the first diagnosis of the list that applies."
 )
 def winner_first(

@@ -40,7 +40,7 @@ optimal_discriminator = Exercise(
 
 
 @optimal_discriminator.mistake(
-    "The roles are exchanged: $D$ is the probability that a point is *real*, so it should rise where the "
+    "The roles are exchanged: `D` is the probability that a point is real, so it should rise where the "
     "data are dense. Which of the two densities does yours follow?"
 )
 def of_being_fake(p_data: Tensor, p_g: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def of_being_fake(p_data: Tensor, p_g: Tensor) -> Tensor:
 
 @optimal_discriminator.mistake(
     "That is the ratio of the densities, which runs from 0 to infinity. A probability has to end at 1: "
-    "go back to the line where the derivative is set to zero, and solve it for $D$."
+    "go back to the line where the derivative is set to zero, and solve it for `D`."
 )
 def density_ratio(p_data: Tensor, p_g: Tensor) -> Tensor:
     return p_data / p_g
@@ -96,7 +96,7 @@ def empty_is_real(p_data: Tensor, p_g: Tensor) -> Tensor:
 
 
 @optimal_discriminator.mistake(
-    "A yes or no is the best *decision*, but the game pays for probabilities: look at how sure $D^*$ is "
+    "A yes or no is the best decision, but the game pays for probabilities: look at how sure `D*` is "
     "where the densities are nearly equal."
 )
 def hard_decision(p_data: Tensor, p_g: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ def hard_decision(p_data: Tensor, p_g: Tensor) -> Tensor:
 
 
 @optimal_discriminator.mistake(
-    "That is the logit of $D^*$, the log of the density ratio. One function turns it into the probability."
+    "That is the logit of `D*`, the log of the density ratio. One function turns it into the probability."
 )
 def the_logit(p_data: Tensor, p_g: Tensor) -> Tensor:
     return p_data.log() - p_g.log()
@@ -180,7 +180,7 @@ def sum_of_both(p: Tensor, q: Tensor, dx: float) -> Tensor:
 
 
 @jensen_shannon.mistake(
-    "You compare each density with the *sum* of both, which is no density: it has mass two. See what "
+    "You compare each density with the sum of both, which is no density: it has mass two. See what "
     "that does to two equal densities, whose divergence must be 0."
 )
 def against_the_sum(p: Tensor, q: Tensor, dx: float) -> Tensor:
@@ -213,7 +213,7 @@ def nought_times_log_nought(p: Tensor, q: Tensor, dx: float) -> Tensor:
 
 
 @jensen_shannon.mistake(
-    "You keep only the points at which *both* densities are positive. But where one vanishes and the "
+    "You keep only the points at which both densities are positive. But where one vanishes and the "
     "other does not they differ most: only the vanishing one's own term is zero there."
 )
 def common_support_only(p: Tensor, q: Tensor, dx: float) -> Tensor:
@@ -241,7 +241,7 @@ def symmetric_kl(p: Tensor, q: Tensor, dx: float) -> Tensor:
 
 
 @jensen_shannon.mistake(
-    "You return the square root, which is the Jensen–Shannon *distance* (SciPy's function does so). The "
+    "You return the square root, which is the Jensen–Shannon distance (SciPy's function does so). The "
     "divergence is its square."
 )
 def the_distance(p: Tensor, q: Tensor, dx: float) -> Tensor:
@@ -325,15 +325,15 @@ gan_objective = Exercise(points=2, minutes=10, reference=_gan_objective, cases=_
 
 @gan_objective.mistake(
     "Still exchanged: as it stands, the discriminator is paid for mistaking fakes for real images, and "
-    "the generator for being found out. Who of the two wants $V$ large? And what is minimised by "
-    "somebody who wants $V$ large?"
+    "the generator for being found out. Who of the two wants `V` large? And what is minimised by "
+    "somebody who wants `V` large?"
 )
 def exchanged(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return -_gan_objective(real_logits, fake_logits)
 
 
 @gan_objective.mistake(
-    "The logits of real and generated images are exchanged inside $V$: the discriminator should gain by "
+    "The logits of real and generated images are exchanged inside `V`: the discriminator should gain by "
     "high logits on real images."
 )
 def arguments_exchanged(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -342,7 +342,7 @@ def arguments_exchanged(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 @gan_objective.mistake(
     "The players are in their places now. But `log(1 - sigmoid(a))` breaks at logits such as 200: the "
-    "sigmoid rounds to 1, the logarithm to minus infinity. Write $-\\log\\sigma(a)$ as a function of the "
+    "sigmoid rounds to 1, the logarithm to minus infinity. Write `-log(sigmoid(a))` as a function of the "
     "logit."
 )
 def probabilities_first(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -362,7 +362,7 @@ def propped_up(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 @gan_objective.mistake(
     "Your generator minimises the non-saturating loss. It is the better one in practice, but it is not "
-    "this game: here both players share one $V$, and their losses add up to zero."
+    "this game: here both players share one `V`, and their losses add up to zero."
 )
 def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     pair = LOSSES["non_saturating"]
@@ -371,7 +371,7 @@ def non_saturating_generator(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 
 @gan_objective.mistake(
     "Your generator's loss lacks the term of the real images. The generator cannot change it, so its "
-    "gradient is right, but the task asks for the whole $V$, so that the two losses add up to zero."
+    "gradient is right, but the task asks for the whole `V`, so that the two losses add up to zero."
 )
 def generator_without_the_real_term(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     pair = LOSSES["minimax"]
@@ -388,7 +388,7 @@ def allies(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 @gan_objective.mistake(
-    "You take one mean over all images together. $V$ is a sum of two expectations, each over its own "
+    "You take one mean over all images together. `V` is a sum of two expectations, each over its own "
     "distribution: eight fakes must not outvote five real images."
 )
 def one_mean(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -397,7 +397,7 @@ def one_mean(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 @gan_objective.mistake(
-    "You halve $V$, as one does for the mean of two losses. That is harmless in training, but it is not "
+    "You halve `V`, as one does for the mean of two losses. That is harmless in training, but it is not "
     "the value of the game, whose two expectations are simply added."
 )
 def halved(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -421,8 +421,8 @@ def sigmoid_twice(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 @gan_objective.mistake(
-    "For generated images $V$ contains the logarithm of $1 - D$; yours contains one minus the logarithm "
-    "of $D$, or minus the logarithm of $D$. What is $1 - \\sigma(a)$, as a sigmoid?"
+    "For generated images `V` contains the logarithm of `1 - D`; yours contains one minus the logarithm "
+    "of `D`, or minus the logarithm of `D`. What is `1 - sigmoid(a)`, as a sigmoid?"
 )
 def minus_log(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     value = F.logsigmoid(real_logits).mean() - F.logsigmoid(fake_logits).mean()
@@ -479,7 +479,7 @@ def rows_exchanged(logits: Tensor) -> Tensor:
 
 
 @generator_logit_gradients.mistake(
-    "The sizes are right, the sign is not: both losses *fall* when the logit rises, so both derivatives "
+    "The sizes are right, the sign is not: both losses fall when the logit rises, so both derivatives "
     "are negative."
 )
 def wrong_sign(logits: Tensor) -> Tensor:
@@ -487,8 +487,8 @@ def wrong_sign(logits: Tensor) -> Tensor:
 
 
 @generator_logit_gradients.mistake(
-    "Those are the derivatives with regard to the probability $D$. The chain rule has one factor more, "
-    "$\\mathrm{d}D/\\mathrm{d}\\ell = D(1 - D)$, and it changes everything."
+    "Those are the derivatives with regard to the probability `D`. The chain rule has one factor more, "
+    "`dD/da = D(1 - D)`, and it changes everything."
 )
 def by_probability(logits: Tensor) -> Tensor:
     d = logits.sigmoid()
@@ -496,7 +496,7 @@ def by_probability(logits: Tensor) -> Tensor:
 
 
 @generator_logit_gradients.mistake(
-    "That is $\\mathrm{d}D/\\mathrm{d}\\ell$, the derivative of the sigmoid, in both rows: the derivative "
+    "That is `dD/da`, the derivative of the sigmoid, in both rows: the derivative "
     "of the logarithm is still to be multiplied on."
 )
 def inner_derivative_only(logits: Tensor) -> Tensor:
@@ -518,7 +518,7 @@ def the_losses(logits: Tensor) -> Tensor:
 
 
 @generator_logit_gradients.mistake(
-    "Your first row is that of $-\\log(1 - D)$: the loss which the *discriminator* minimises on a fake. "
+    "Your first row is that of `-log(1 - D)`: the loss which the discriminator minimises on a fake. "
     "The generator minimises its negative."
 )
 def first_sign_only(logits: Tensor) -> Tensor:
@@ -536,7 +536,7 @@ def autograd_through_log(logits: Tensor) -> Tensor:
 
 
 @generator_logit_gradients.mistake(
-    "Both rows are the same. The second loss is $-\\log D$: differentiate it anew, its factor $D(1-D)$ "
+    "Both rows are the same. The second loss is `-log D`: differentiate it anew, its factor `D(1-D)` "
     "cancels against another term than in the first."
 )
 def saturating_twice(logits: Tensor) -> Tensor:
@@ -604,7 +604,7 @@ def _d_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 @discriminator_step.mistake(
-    "The discriminator moves as it should, but gradients are left in the *generator*: the fakes still "
+    "The discriminator moves as it should, but gradients are left in the generator: the fakes still "
     "hang on the graph that made them. One word cuts them off."
 )
 def no_detach(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
@@ -676,8 +676,8 @@ def step_too_early(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tenso
 
 
 @discriminator_step.mistake(
-    "You minimise $V$ itself, where the discriminator wants it large: the optimiser goes downhill, so "
-    "hand it $-V$."
+    "You minimise `V` itself, where the discriminator wants it large: the optimiser goes downhill, so "
+    "hand it `-V`."
 )
 def minimises_the_value(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
     optimiser.zero_grad()
@@ -713,7 +713,7 @@ def one_batch(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z:
 
 
 @discriminator_step.mistake(
-    "You halve the sum of the two losses. Many programs do, but the loss asked for is $-V$, so the step "
+    "You halve the sum of the two losses. Many programs do, but the loss asked for is `-V`, so the step "
     "comes out half as long."
 )
 def half_the_loss(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
@@ -737,7 +737,7 @@ def squashed_twice(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tenso
 
 
 @discriminator_step.mistake(
-    "The fakes get no training signal: you detached the discriminator's logits, where only its *input* "
+    "The fakes get no training signal: you detached the discriminator's logits, where only its input "
     "should be cut off."
 )
 def detached_logits(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
@@ -813,8 +813,8 @@ def detached(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> flo
 
 
 @generator_step.mistake(
-    "That is the saturating loss, $\\log(1 - D)$. Asked for is the one that does not starve the "
-    "generator, $-\\log D$."
+    "That is the saturating loss, `log(1 - D)`. Asked for is the one that does not starve the "
+    "generator, `-log D`."
 )
 def saturating(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
     optimiser.zero_grad()
@@ -837,7 +837,7 @@ def label_fake(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> f
 
 
 @generator_step.mistake(
-    "The sign of the loss is wrong: you minimise $\\log D$, so the generator walks away from what the "
+    "The sign of the loss is wrong: you minimise `log D`, so the generator walks away from what the "
     "discriminator takes for real."
 )
 def uphill(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
@@ -898,8 +898,8 @@ def sum_over_the_batch(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tens
 
 
 @generator_step.mistake(
-    "You maximise the mean logit. That is the Wasserstein loss; this exercise asks for $-\\log D$ with $D "
-    "= \\sigma(\\ell)$."
+    "You maximise the mean logit. That is the Wasserstein loss; this exercise asks for `-log D`, where `D` "
+    "is the sigmoid of the logit."
 )
 def mean_logit(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
     optimiser.zero_grad()
@@ -995,7 +995,7 @@ def _count(distance: Tensor, good: Tensor) -> tuple[int, float]:
 
 @modes_covered.mistake(
     "You give each sample to its nearest mode, but never ask whether it is near. A mode is covered by "
-    "*good* samples only."
+    "good samples only."
 )
 def nearest_is_enough(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
     distance = torch.cdist(samples, means)
@@ -1004,7 +1004,7 @@ def nearest_is_enough(samples: Tensor, means: Tensor, std: float) -> tuple[int, 
 
 
 @modes_covered.mistake(
-    "You compare the *squared* distance with three standard deviations. Either take the root or square "
+    "You compare the squared distance with three standard deviations. Either take the root or square "
     "both sides."
 )
 def squared_distance(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
@@ -1043,7 +1043,7 @@ def radius_without_std(samples: Tensor, means: Tensor, std: float) -> tuple[int,
 
 
 @modes_covered.mistake(
-    "The second number should be the share of *samples* that are good; yours is the share of modes that "
+    "The second number should be the share of samples that are good; yours is the share of modes that "
     "are covered."
 )
 def share_of_modes(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
@@ -1058,7 +1058,7 @@ def count_of_samples(samples: Tensor, means: Tensor, std: float) -> tuple[int, f
 
 
 @modes_covered.mistake(
-    "You look for the nearest *sample* of each mode; turn it round: every sample chooses its nearest mode."
+    "You look for the nearest sample of each mode; turn it round: every sample chooses its nearest mode."
 )
 def wrong_axis(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
     near = torch.cdist(samples, means).min(dim=0).values <= 3 * std
@@ -1232,8 +1232,7 @@ def one_half_means_healthy(real: Tensor, fake: Tensor, gradient: Tensor, covered
 
 
 @diagnose_run.mistake(
-    "You ask whether the modes were *ever* covered. Training can lose what it had: look at the end of "
-    "the run."
+    "You ask whether the modes were ever covered. Training can lose what it had: look at the end of the run."
 )
 def ever_covered(real: Tensor, fake: Tensor, gradient: Tensor, covered: Tensor) -> str:
     if (real - fake)[-16:].mean() > 0.9 and gradient[-16:].median() < 0.03 * gradient[:16].median():

@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import re
 import subprocess
 import sys
 import types
@@ -35,6 +36,13 @@ def test_known_mistakes_are_rejected_with_their_own_sentence(slug, name):
     assert len(exercise.mistakes) >= 5
     assert len({mistake.hint for mistake in exercise.mistakes}) == len(exercise.mistakes)
     assert mutants.wrong_rejected(exercise, SEEDS) == ([], [])
+
+
+@each_exercise
+def test_hints_read_well_as_plain_text(slug, name):
+    for mistake in chapter(slug)[name].mistakes:
+        assert not re.search(r"\$|\\|(?<![\w`])\*[a-z]+\*(?![\w`])", mistake.hint), mistake.hint
+        assert mistake.hint[-1] in ".?!", mistake.hint
 
 
 @each_chapter
