@@ -33,10 +33,10 @@ VALUES = {
     "buffers": "the buffers after the call",
 }
 GRADIENTS = {
-    "gradients": "the gradient",
-    "input_gradients": "the gradient with regard to the inputs",
-    "parameter_gradients": "the gradient with regard to the parameters",
-    "net_gradients": "the gradients left in `.grad`",
+    "gradients": "the gradient with regard to",
+    "input_gradients": "the gradient with regard to input",
+    "parameter_gradients": "the gradient with regard to parameter",
+    "net_gradients": "the gradient left in",
 }
 
 
@@ -63,6 +63,10 @@ def compare(expected: Response, got: Response, tolerance: Tolerance) -> Finding 
     if "parameter_shapes" in expected and expected["parameter_shapes"] != got.get("parameter_shapes"):
         return _compare_shapes(expected["parameter_shapes"], got.get("parameter_shapes"))
     findings = [_compare_mutated(expected.get("mutated", []), got.get("mutated", []))]
+    if "net_state" in expected:
+        findings.append(_compare_net_state(expected["net_state"], got.get("net_state", {})))
+    if "generators" in expected:
+        findings.append(_compare_randomness(expected, got))
     for part, what in VALUES.items():
         if part in expected:
             findings.append(_difference(expected[part], got.get(part), what, tolerance))
@@ -94,16 +98,15 @@ def _compare_shapes(expected: list[list[int]], got: list[list[int]] | None) -> F
             "its parameters have the right shapes in another order: create the layers in the order in which"
         )
         return Finding(Outcome.WRONG_SHAPE, f"{told} they are applied.")
+    pairs = enumerate(zip(expected, got, strict=False))
+    k = next((k for k, pair in pairs if pair[0] != pair[1]), min(len(got), len(expected)))
     if len(got) != len(expected):
-        told = f"it has {len(got)} parameter tensors, expected {len(expected)}"
-        return Finding(Outcome.WRONG_SHAPE, f"{told}: {_shapes(got)} instead of {_shapes(expected)}.")
-    k = next(k for k, pair in enumerate(zip(expected, got, strict=True)) if pair[0] != pair[1])
+        told = (
+            f"it has {len(got)} parameter tensors, expected {len(expected)}; the first that differs is number"
+        )
+        return Finding(Outcome.WRONG_SHAPE, f"{told} {k + 1}.")
     told = f"parameter {k + 1} of {len(got)} has shape {tuple(got[k])}, expected {tuple(expected[k])}."
     return Finding(Outcome.WRONG_SHAPE, told)
-
-
-def _shapes(shapes: list[list[int]]) -> str:
-    return ", ".join(str(tuple(shape)) for shape in shapes)
 
 
 def _compare_mutated(expected: list[str], got: list[str]) -> Finding | None:
@@ -113,6 +116,38 @@ def _compare_mutated(expected: list[str], got: list[str]) -> Finding | None:
     wanted = ", ".join(f"`{name}`" for name in expected)
     told = f"it should change {wanted} in place" if wanted else "leave the arguments as they were"
     return Finding(Outcome.CHANGED_INPUT, f"it changed {changed} in place; {told}.")
+
+
+def _compare_net_state(
+    expected: dict[str, dict[str, bool]], got: dict[str, dict[str, bool]]
+) -> Finding | None:
+    """Whether each net is in the condition in which the reference leaves it."""
+    told = {
+        "training mode": "it left `{}` in another training mode (`train()` or `eval()`).",
+        "requires_grad": "it left `requires_grad` of parameters of `{}` changed: they will not be trained.",
+        "parameters": "it put new parameters into `{}` instead of changing those that are there.",
+    }
+    for net, conditions in expected.items():
+        for condition, kept in conditions.items():
+            if kept != got.get(net, conditions).get(condition):
+                message = (
+                    told[condition].format(net) if kept else f"it left the {condition} of `{net}` alone."
+                )
+                return Finding(Outcome.CHANGED_INPUT, message)
+    return None
+
+
+def _compare_randomness(expected: Response, got: Response) -> Finding | None:
+    """Whether random numbers come from the generator that was given, and from no other."""
+    for name, drawn in expected["generators"].items():
+        if drawn != got.get("generators", expected["generators"]).get(name):
+            told = (
+                f"it does not draw its random numbers from `{name}`." if drawn else f"it draws from `{name}`."
+            )
+            return Finding(Outcome.WRONG_VALUE, told)
+    if expected["global_random"] != got.get("global_random", expected["global_random"]):
+        return Finding(Outcome.CHANGED_INPUT, "it draws from PyTorch's global generator, or seeds it.")
+    return None
 
 
 def _difference(expected: Any, got: Any, what: str, tolerance: Tolerance) -> Finding | None:
@@ -149,17 +184,16 @@ def _difference(expected: Any, got: Any, what: str, tolerance: Tolerance) -> Fin
 def _difference_of_gradients(expected: Any, got: Any, what: str, tolerance: Tolerance) -> Finding | None:
     """As `_difference`, but no gradient and a gradient of zeros are the same."""
     if isinstance(expected, dict) and isinstance(got, dict):
-        pairs = [(expected[k], got[k], f"{what} with regard to `{k}`") for k in expected]
+        pairs = [(expected[k], got[k], f"{what} `{k}`") for k in expected]
     elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
-        pairs = [
-            (e, g, f"{what}, element {k}")
-            for k, (e, g) in enumerate(zip(expected, got, strict=True), start=1)
-        ]
+        place = f"{what}, parameter" if what.endswith("`") else what
+        both = enumerate(zip(expected, got, strict=True), start=1)
+        pairs = [(e, g, f"{place} {k}") for k, (e, g) in both]
     elif expected is None or got is None:
         present = got if expected is None else expected
         if present is None or not np.any(present):
             return None
-        told = "should be absent or zero, but one arrives" if expected is None else "is missing"
+        told = "should be absent or zero, but there is one" if expected is None else "is missing"
         return Finding(Outcome.WRONG_GRADIENT, f"{what} {told}.")
     else:
         finding = _difference(expected, got, what, tolerance)

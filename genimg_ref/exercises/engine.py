@@ -56,16 +56,19 @@ def call(
     gradients: Iterable[str] = (),
     net_gradients: Iterable[str] = (),
     buffers: Iterable[str] = (),
+    stale: Iterable[str] = (),
     repeat: int = 1,
     **arguments: Any,
 ) -> Case:
     """A case that calls a function with ``arguments``, by position and in this order.
 
     Compared are what it returns, whether it leaves its tensors as they were, the parameters of every net
-    among the arguments after the call, and the gradients with regard to the float tensors in ``gradients``.
-    For the nets in ``net_gradients`` what is left in ``.grad`` is compared too, for those in ``buffers`` the
-    buffers. With ``repeat`` the call is made that many times with the same nets and optimisers, and the last
-    one is compared.
+    among the arguments after the call, whether the net is still in the same mode, trainable and made of the
+    same parameters, whether random numbers come from a generator that was given and from no other, and the
+    gradients with regard to the float tensors in ``gradients``. For the nets in ``net_gradients`` what is
+    left in ``.grad`` is compared too, for those in ``buffers`` the buffers. The nets in ``stale`` start with
+    gradients of an earlier step. With ``repeat`` the call is made that many times with the same nets and
+    optimisers, and the last one is compared.
     """
     request = {
         "verb": "call",
@@ -73,6 +76,7 @@ def call(
         "gradients": list(gradients),
         "net_gradients": list(net_gradients),
         "buffers": list(buffers),
+        "stale": list(stale),
         "repeat": repeat,
     }
     return Case(label, request)
@@ -105,9 +109,12 @@ def module(
 
 
 def net(rng: np.random.Generator, *layers: list[Any], scale: float = 0.5) -> dict[str, Any]:
-    """Plain data for an ``nn.Sequential`` with drawn weights: ``net(rng, ["Linear", 2, 8], ["Tanh"])``."""
+    """Plain data for an ``nn.Sequential`` with drawn weights: ``net(rng, ["Linear", 2, 8], ["Tanh"])``.
+
+    ``["Sequential", ["Linear", 8, 8], ...]`` makes a block inside it.
+    """
     with torch.random.fork_rng(devices=[]):
-        built = nn.Sequential(*[getattr(nn, name)(*arguments) for name, *arguments in layers])
+        built = nn.Sequential(*map(probe.layer, layers))
     state = [
         rng.normal(scale=scale, size=tuple(value.shape)).astype("float32")
         if value.is_floating_point() and "running_var" not in name

@@ -9,7 +9,7 @@ Values in a request that stand for something else:
 - an array becomes a tensor;
 - ``{"$generator": 7}`` becomes a ``torch.Generator`` seeded with 7;
 - ``{"$net": [["Linear", 2, 8], ["Tanh"]], "state": [array, ...]}`` becomes an ``nn.Sequential`` of those
-  layers whose state dictionary holds the arrays, in order;
+  layers whose state dictionary holds the arrays, in order; ``["Sequential", [...], ...]`` is a layer, too;
 - ``{"$optimiser": ["SGD", {"lr": 0.1}], "of": "generator"}`` becomes an optimiser of that argument's net.
 
 In a response an array stands for a tensor, and ``{"$type": "..."}`` for a value of any other type.
@@ -42,6 +42,14 @@ def run(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
 def _call(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
     """Call a function, ``repeat`` times, with the arguments by position; report on the last call."""
     arguments = _decode_all(request["args"])
+    nets = {name: value for name, value in arguments.items() if isinstance(value, nn.Module)}
+    for name in request.get("stale", []):
+        for parameter in nets[name].parameters():
+            parameter.grad = torch.full_like(parameter, 0.5)
+    generators = {name: value for name, value in arguments.items() if isinstance(value, torch.Generator)}
+    states = {name: value.get_state() for name, value in generators.items()}
+    global_state = torch.get_rng_state()
+    conditions = {name: _condition(value) for name, value in nets.items()}
     before = {name: value.clone() for name, value in arguments.items() if isinstance(value, Tensor)}
     leaves = {name: before[name].clone().requires_grad_() for name in request.get("gradients", [])}
     for _ in range(request.get("repeat", 1)):
@@ -52,13 +60,29 @@ def _call(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]
     response["mutated"] = [n for n in before if not _same(passed[n].detach(), before[n])]
     if leaves and not response["mutated"]:
         response["gradients"] = dict(zip(leaves, _gradients(returned, list(leaves.values())), strict=True))
-    nets = {name: value for name, value in arguments.items() if isinstance(value, nn.Module)}
     response["nets"] = {name: [encode(p) for p in net.parameters()] for name, net in nets.items()}
+    response["net_state"] = {name: _kept(conditions[name], _condition(net)) for name, net in nets.items()}
+    if generators:
+        response["generators"] = {n: not _same(states[n], g.get_state()) for n, g in generators.items()}
+        response["global_random"] = not _same(global_state, torch.get_rng_state())
     response["buffers"] = {n: [encode(b) for b in nets[n].buffers()] for n in request.get("buffers", [])}
     response["net_gradients"] = {
         name: [encode(p.grad) for p in nets[name].parameters()] for name in request.get("net_gradients", [])
     }
     return response
+
+
+def _condition(net: nn.Module) -> dict[str, list[Any]]:
+    """What an answer that only moves or reads a net leaves as it is."""
+    return {
+        "training mode": [part.training for part in net.modules()],
+        "requires_grad": [parameter.requires_grad for parameter in net.parameters()],
+        "parameters": [id(parameter) for parameter in net.parameters()],
+    }
+
+
+def _kept(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> dict[str, bool]:
+    return {name: before[name] == after[name] for name in before}
 
 
 def _module(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
@@ -122,10 +146,18 @@ def _decode(value: Any) -> Any:
 
 
 def _build(layers: list[list[Any]], state: list[np.ndarray]) -> nn.Sequential:
-    net = nn.Sequential(*[getattr(nn, name)(*arguments) for name, *arguments in layers])
+    net = nn.Sequential(*map(layer, layers))
     names = list(net.state_dict())
     net.load_state_dict(dict(zip(names, map(torch.from_numpy, state), strict=True)))
     return net
+
+
+def layer(description: list[Any]) -> nn.Module:
+    """``["Linear", 2, 8]`` to a layer; those of a ``Sequential`` are described in the same way."""
+    name, *arguments = description
+    if name == "Sequential":
+        arguments = [layer(inner) for inner in arguments]
+    return getattr(nn, name)(*arguments)
 
 
 def encode(value: Any, depth: int = 0) -> Any:

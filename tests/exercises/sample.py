@@ -24,9 +24,17 @@ def scale_added(x, factor):
 
 
 def step_cases(rng):
+    yield one_step(rng, repeat=2)
+
+
+def one_step(rng, **options):
     x = rng.normal(size=(5, 3)).astype("float32")
     model = net(rng, ["Linear", 3, 4], ["Tanh"], ["Linear", 4, 1])
-    yield call("two steps of descent", model=model, optimiser=optimiser("model"), x=x, repeat=2)
+    return call("one step", model=model, optimiser=optimiser("model"), x=x, **options)
+
+
+def stale_cases(rng):
+    yield one_step(rng, stale=["model"])
 
 
 def _step(model, optimiser, x):

@@ -2,14 +2,15 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from sample import DoublerWithoutTanh, _Doubler, _scale, _step, doubler, scale, step
+from sample import DoublerWithoutTanh, _Doubler, _scale, _step, doubler, one_step, scale, stale_cases, step
 from torch import nn
 
-from genimg_ref.exercises.engine import Outcome, diagnose
+from genimg_ref.exercises.engine import Exercise, Outcome, call, diagnose, generator, net
 
 
 def _in_place(x, factor):
@@ -171,6 +172,75 @@ def test_a_step_is_compared_by_the_parameters_after_it():
     assert diagnose(step, mistake.answer).hint == mistake.hint
 
 
+def test_a_step_starts_with_what_an_earlier_one_left():
+    stale = replace(step, cases=stale_cases)
+    assert diagnose(stale, _step).outcome is Outcome.RIGHT
+
+    def clears_afterwards(model, optimiser, x):
+        loss = model(x).square().mean()
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        return loss.item()
+
+    assert diagnose(step, clears_afterwards).outcome is Outcome.RIGHT
+    assert diagnose(stale, clears_afterwards).outcome is Outcome.WRONG_VALUE
+
+
+def test_a_net_is_left_in_its_condition():
+    def evaluates(model, optimiser, x):
+        result = _step(model, optimiser, x)
+        model[1].eval()
+        return result
+
+    def freezes(model, optimiser, x):
+        result = _step(model, optimiser, x)
+        model[0].weight.requires_grad_(False)
+        return result
+
+    def replaces(model, optimiser, x):
+        result = _step(model, optimiser, x)
+        model[0].weight = nn.Parameter(model[0].weight.detach().clone())
+        return result
+
+    once = replace(step, cases=lambda rng: [one_step(rng)])
+    for answer, told in (
+        (evaluates, "left `model` in another training mode"),
+        (freezes, "left `requires_grad` of parameters of `model` changed"),
+        (replaces, "put new parameters into `model`"),
+    ):
+        verdict = diagnose(once, answer)
+        assert verdict.outcome is Outcome.CHANGED_INPUT and told in verdict.message
+
+
+def test_random_numbers_come_from_the_generator_that_is_given():
+    def cases(rng):
+        yield call("five", n=5, rng=generator(3))
+
+    noise = Exercise(1, 5, lambda n, rng: torch.randn(n, generator=rng), cases, observe=without_values)
+    assert diagnose(noise, lambda n, rng: torch.rand(n, generator=rng)).outcome is Outcome.RIGHT
+    global_draw = diagnose(noise, lambda n, rng: torch.rand(n))
+    assert "does not draw its random numbers from `rng`" in global_draw.message
+    both = diagnose(noise, lambda n, rng: torch.rand(n) + torch.rand(n, generator=rng))
+    assert "draws from PyTorch's global generator" in both.message
+
+
+def without_values(response):
+    return {**response, "returned": None}
+
+
+def test_nets_may_be_nested():
+    drawn = net(np.random.default_rng(0), ["Sequential", ["Linear", 2, 3], ["Sequential", ["Linear", 3, 1]]])
+    exercise = Exercise(
+        1,
+        5,
+        lambda model, x: model(x),
+        lambda rng: [call("nested", model=drawn, x=np.ones((4, 2), "float32"))],
+    )
+    assert diagnose(exercise, lambda model, x: model[0][1](model[0][0](x))).outcome is Outcome.RIGHT
+    assert diagnose(exercise, lambda model, x: model[0][0](x)).outcome is Outcome.WRONG_SHAPE
+
+
 def test_modules():
     class Reversed(nn.Module):
         def __init__(self, width):
@@ -199,8 +269,11 @@ def test_modules():
     assert diagnose(doubler, DoublerWithoutTanh).hint == "The hyperbolic tangent is missing at the end."
     assert "another order" in diagnose(doubler, Reversed).message
     assert "parameter 1 of 2 has shape (3, 3), expected (6, 3)" in diagnose(doubler, Square).message
-    assert "it has 1 parameter tensors, expected 2" in diagnose(doubler, Biasless).message
-    assert "gradient with regard to the inputs, element 1 is missing" in diagnose(doubler, Detached).message
+    assert (
+        "it has 1 parameter tensors, expected 2; the first that differs is number 2."
+        in diagnose(doubler, Biasless).message
+    )
+    assert "gradient with regard to input 1 is missing" in diagnose(doubler, Detached).message
     assert "not an `nn.Module`" in diagnose(doubler, lambda width: 3).message
 
 
