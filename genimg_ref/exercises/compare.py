@@ -139,13 +139,14 @@ def _compare_net_state(
 
 def _compare_randomness(expected: Response, got: Response) -> Finding | None:
     """Whether random numbers come from the generator that was given, and from no other."""
+    moved: dict[str, bool] = got.get("generators", expected["generators"])
     for name, drawn in expected["generators"].items():
-        if drawn != got.get("generators", expected["generators"]).get(name):
+        if drawn != moved.get(name):
             told = (
                 f"it does not draw its random numbers from `{name}`." if drawn else f"it draws from `{name}`."
             )
             return Finding(Outcome.WRONG_VALUE, told)
-    if expected["global_random"] != got.get("global_random", expected["global_random"]):
+    if expected.get("global_random") != got.get("global_random"):
         return Finding(Outcome.CHANGED_INPUT, "it draws from PyTorch's global generator, or seeds it.")
     return None
 
