@@ -28,8 +28,9 @@ def _optimal_discriminator_cases(rng: Rng) -> Iterator[Case]:
     p, q = rng.uniform(0.1, 3, size=(2, 4, 5)).astype("float32")
     p[0, :3], q[0, 2:4], p[1], q[1, 1:3] = 0, 0, 0, 0
     yield call("a grid on which the densities vanish here and there", p_data=p, p_g=q)
-    p, q = (rng.uniform(0.1, 2, size=(2, 6)) * 1e-12).astype("float32")
-    yield call("far out in the tails", p_data=p, p_g=q)
+    for where, size in (("far out in the tails", 1e-30), ("farther out still", 1e-36)):
+        p, q = (rng.uniform(0.1, 2, size=(2, 6)) * size).astype("float32")
+        yield call(where, p_data=p, p_g=q)
     p = rng.uniform(0.1, 2, size=(3, 2)).astype("float32")
     yield call("two equal densities", p_data=p, p_g=p)
 
@@ -72,11 +73,19 @@ def small_constant(p_data: Tensor, p_g: Tensor) -> Tensor:
 
 
 @optimal_discriminator.mistake(
-    "Your constant gives 1/2 where both densities vanish, as it should, but it also pulls the answer to "
-    "1/2 in the tails, where densities are small and their ratio is not 1."
+    "Your constant, or your threshold, gives 1/2 where both densities vanish, as it should, but also in the "
+    "tails, where densities are small and their ratio is not 1."
 )
 def small_constant_in_both(p_data: Tensor, p_g: Tensor) -> Tensor:
     return (p_data + 1e-8) / (p_data + p_g + 2e-8)
+
+
+@optimal_discriminator.mistake(
+    "The empty points are right; the constant still decides in the tails. After the `where` it is not needed."
+)
+def constant_in_spite_of_where(p_data: Tensor, p_g: Tensor) -> Tensor:
+    total = p_data + p_g
+    return torch.where(total == 0, torch.full_like(total, 0.5), p_data / (total + 1e-8))
 
 
 @optimal_discriminator.mistake(
@@ -203,6 +212,27 @@ def mean_over_the_grid(p: Tensor, q: Tensor, dx: float) -> Tensor:
     return divergences.js_divergence(p, q, 1.0) / p.numel()
 
 
+def _cells(p: Tensor, q: Tensor) -> Tensor:
+    m = (p + q) / 2
+    return (torch.xlogy(p, p) + torch.xlogy(q, q)) / 2 - torch.xlogy(m, m)
+
+
+@jensen_shannon.mistake(
+    "You use the trapezoidal rule, which counts the cells at the ends by half. Each value stands for a whole "
+    "cell: add up and multiply by `dx`."
+)
+def trapezoids(p: Tensor, q: Tensor, dx: float) -> Tensor:
+    return torch.trapezoid(_cells(p, q).flatten(), dx=dx)
+
+
+@jensen_shannon.mistake(
+    "You use the trapezoidal rule, along the last axis alone, and it counts the cells at the ends by half. "
+    "Each value stands for a whole cell: add all of them up and multiply by `dx`."
+)
+def trapezoids_along_an_axis(p: Tensor, q: Tensor, dx: float) -> Tensor:
+    return torch.trapezoid(_cells(p, q), dx=dx)
+
+
 @jensen_shannon.mistake(
     "Right as long as no density is zero. Where one is, the computer meets 0 times log 0, which is NaN "
     "to it and 0 to the limit: that term has to be kept out of the sum, or be made zero."
@@ -306,6 +336,13 @@ def _gan_objective_cases(rng: Rng) -> Iterator[Case]:
         real_logits=real.astype("float32"),
         fake_logits=fake.astype("float32"),
     )
+    real, fake = rng.normal(0.5, 1, size=(3, 1, 2, 2)), rng.normal(0, 1, size=(2, 1, 2, 2))
+    yield call(
+        "a map of logits an image",
+        gradients=["real_logits", "fake_logits"],
+        real_logits=real.astype("float32"),
+        fake_logits=fake.astype("float32"),
+    )
     size = float(rng.uniform(200, 900))
     yield call(
         "a discriminator that is utterly sure, rightly or wrongly",
@@ -341,9 +378,8 @@ def arguments_exchanged(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 @gan_objective.mistake(
-    "The players are in their places now. But `log(1 - sigmoid(a))` breaks at logits such as 200: the "
-    "sigmoid rounds to 1, the logarithm to minus infinity. Write `-log(sigmoid(a))` as a function of the "
-    "logit."
+    "The players are in their places now. But at logits such as 200 your loss is infinite: `exp` overflows "
+    "or the sigmoid rounds to 1. PyTorch has functions that take the logarithm of a sigmoid in one go."
 )
 def probabilities_first(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     value = torch.sigmoid(real_logits).log().mean() + (1 - torch.sigmoid(fake_logits)).log().mean()
@@ -358,6 +394,34 @@ def propped_up(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     real, fake = torch.sigmoid(real_logits), torch.sigmoid(fake_logits)
     value = (real + 1e-8).log().mean() + (1 - fake + 1e-8).log().mean()
     return torch.stack([-value, value])
+
+
+@gan_objective.mistake(
+    "One of the two logarithms is still taken of a probability: that of the generated images. Treat it as "
+    "you did the other."
+)
+def fake_term_of_probabilities(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    value = F.logsigmoid(real_logits).mean() + (1 - torch.sigmoid(fake_logits)).log().mean()
+    return torch.stack([-value, value])
+
+
+@gan_objective.mistake(
+    "One of the two logarithms is still taken of a probability: that of the real images. Treat it as you "
+    "did the other."
+)
+def real_term_of_probabilities(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    value = torch.sigmoid(real_logits).log().mean() + F.logsigmoid(-fake_logits).mean()
+    return torch.stack([-value, value])
+
+
+@gan_objective.mistake(
+    "You divide the sum by the length of the first axis. Where an image has a whole map of logits that is "
+    "no mean: the expectation runs over all of them."
+)
+def sum_over_maps(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    real, fake = F.softplus(-real_logits).sum(), F.softplus(fake_logits).sum()
+    loss = real / len(real_logits) + fake / len(fake_logits)
+    return torch.stack([loss, -loss])
 
 
 @gan_objective.mistake(
@@ -457,6 +521,7 @@ def _generator_logit_gradients_cases(rng: Rng) -> Iterator[Case]:
     yield call("logits of both signs, up to 500", logits=np.array([-500, -20, 0, 20, 500], dtype="float32"))
     logits = rng.normal(-3, 1, size=3).astype("float32")
     yield call("three fakes that were found out", logits=logits)
+    yield call("a single logit", logits=rng.normal(0, 1, size=1).astype("float32"))
 
 
 def _generator_logit_gradients(logits: Tensor) -> Tensor:
@@ -526,8 +591,7 @@ def first_sign_only(logits: Tensor) -> Tensor:
 
 
 @generator_logit_gradients.mistake(
-    "Automatic differentiation of `log(1 - sigmoid(a))` meets 1/0 times 0 at large logits. Simplify on "
-    "paper first: the closed form has neither a division nor a logarithm."
+    "`D(1-D)/(1-D)`, written out or by autograd, is 0/0 at large logits. Cancel on paper first."
 )
 def autograd_through_log(logits: Tensor) -> Tensor:
     a = logits.detach().clone().requires_grad_()
@@ -575,17 +639,37 @@ def _normal(rng: Rng, mean: float, *shape: int) -> np.ndarray:
     return rng.normal(mean, 1, size=shape).astype("float32")
 
 
+MOMENTUM: dict[str, Any] = {"lr": 0.1, "momentum": 0.9}
+
+
+def _very_sure(players: dict[str, Any], shift: float) -> dict[str, Any]:
+    """The same players, the discriminator's logits 400 times as large and then moved by ``shift``."""
+    first, bias, last, last_bias = players["discriminator"]["state"]
+    state = [first, bias, 400 * last, 400 * last_bias + np.float32(shift)]
+    return {**players, "discriminator": {**players["discriminator"], "state": state}}
+
+
 def _discriminator_step_cases(rng: Rng) -> Iterator[Case]:
-    for label, repeat in (("one step", 1), ("three steps in a row", 3)):
-        yield call(
+    def case(
+        label: str, players: dict[str, Any], options: dict[str, Any], *, repeat: int = 1, stale: bool = False
+    ) -> Case:
+        return call(
             label,
             net_gradients=["generator"],
+            stale=["discriminator"] if stale else [],
             repeat=repeat,
-            **_players(rng),
-            optimiser=optimiser("discriminator", lr=0.2),
+            **players,
+            optimiser=optimiser("discriminator", **options),
             real=_normal(rng, 1.0, 5, 2),
             z=_normal(rng, 0.0, 7, 3),
         )
+
+    yield case("one step", _players(rng), {"lr": 0.2})
+    yield case("three steps in a row, with momentum", _players(rng), MOMENTUM, repeat=3)
+    yield case("old gradients in the discriminator", _players(rng), {"lr": 0.2}, stale=True)
+    for kind, shift in (("a fake", -2000.0), ("real", 2000.0)):
+        label = f"a discriminator that is very sure that everything is {kind}"
+        yield case(label, _very_sure(_players(rng), shift), {"lr": 0.001})
 
 
 def _discriminator_step(
@@ -748,6 +832,98 @@ def detached_logits(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tens
     return loss.item()
 
 
+@discriminator_step.mistake(
+    "You clear the gradients after the step. What somebody else has left there before your first one is "
+    "still added: clear before `backward`."
+)
+def cleared_afterwards(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
+    loss = _d_loss(d(real), d(g(z).detach()))
+    loss.backward()
+    optimiser.step()
+    optimiser.zero_grad()
+    return loss.item()
+
+
+@discriminator_step.mistake(
+    "At logits such as 200 your loss is infinite: `exp` overflows or the sigmoid rounds to 1. PyTorch has "
+    "functions that take the logarithm of a sigmoid in one go."
+)
+def of_probabilities(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
+    on_real, on_fake = d(real).sigmoid(), d(g(z).detach()).sigmoid()
+    loss = -on_real.log().mean() - (1 - on_fake).log().mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@discriminator_step.mistake(
+    "A small constant inside the logarithm keeps the loss finite, but caps it: where the discriminator "
+    "errs most there is no gradient left. Work on the logits, where nothing has to be propped up."
+)
+def propped_up_probabilities(
+    g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor
+) -> float:
+    on_real, on_fake = d(real).sigmoid(), d(g(z).detach()).sigmoid()
+    loss = -(on_real + 1e-8).log().mean() - (1 - on_fake + 1e-8).log().mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@discriminator_step.mistake(
+    "`binary_cross_entropy` on probabilities cuts the logarithm off at -100: where the discriminator errs "
+    "most there is no gradient left. Use the loss “with logits”."
+)
+def cross_entropy_of_probabilities(
+    g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor
+) -> float:
+    on_real, on_fake = d(real).sigmoid(), d(g(z).detach()).sigmoid()
+    bce = F.binary_cross_entropy
+    loss = bce(on_real, torch.ones_like(on_real)) + bce(on_fake, torch.zeros_like(on_fake))
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@discriminator_step.mistake(
+    "Your step is that of plain gradient descent. The optimiser you are given may be another, or keep a "
+    "momentum: leave the step to it."
+)
+def by_hand(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
+    loss = _d_loss(d(real), d(g(z).detach()))
+    optimiser.zero_grad()
+    loss.backward()
+    with torch.no_grad():
+        for p in d.parameters():
+            p.sub_(optimiser.param_groups[0]["lr"] * p.grad)
+    return loss.item()
+
+
+@discriminator_step.mistake(
+    "You switched off the generator's gradients and did not switch them on again: its own step will no "
+    "longer move it."
+)
+def left_frozen(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
+    g.requires_grad_(False)
+    loss = _d_loss(d(real), d(g(z)))
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@discriminator_step.mistake("That is the loss after the step; keep the one you called `backward` on.")
+def loss_afterwards(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
+    fake = g(z).detach()
+    optimiser.zero_grad()
+    _d_loss(d(real), d(fake)).backward()
+    optimiser.step()
+    return _d_loss(d(real), d(fake)).item()
+
+
 @discriminator_step.also_right
 def without_grad(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
     with torch.no_grad():
@@ -774,23 +950,33 @@ def two_backwards(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor
 
 @discriminator_step.also_right
 def tidied_afterwards(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
+    d.zero_grad()
     loss = _d_loss(d(real), d(g(z)))
     loss.backward()
     optimiser.step()
-    d.zero_grad()
     g.zero_grad()
     return loss.item()
 
 
 def _generator_step_cases(rng: Rng) -> Iterator[Case]:
-    for label, repeat in (("one step", 1), ("three steps in a row", 3)):
-        yield call(
+    def case(
+        label: str, players: dict[str, Any], options: dict[str, Any], *, repeat: int = 1, stale: bool = False
+    ) -> Case:
+        return call(
             label,
+            stale=["generator"] if stale else [],
             repeat=repeat,
-            **_players(rng),
-            optimiser=optimiser("generator", lr=0.2),
+            **players,
+            optimiser=optimiser("generator", **options),
             z=_normal(rng, 0.0, 7, 3),
         )
+
+    yield case("one step", _players(rng), {"lr": 0.2})
+    yield case("three steps in a row, with momentum", _players(rng), MOMENTUM, repeat=3)
+    yield case("old gradients in the generator", _players(rng), {"lr": 0.2}, stale=True)
+    yield case(
+        "a discriminator that is very sure of fakes", _very_sure(_players(rng), shift=-2000.0), {"lr": 0.0005}
+    )
 
 
 def _generator_step(generator: nn.Module, discriminator: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
@@ -909,6 +1095,90 @@ def mean_logit(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> f
     return loss.item()
 
 
+@generator_step.mistake(
+    "You clear the gradients after the step. What somebody else has left there before your first one is "
+    "still added: clear before `backward`."
+)
+def gradients_cleared_afterwards(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
+    loss = F.softplus(-d(g(z))).mean()
+    loss.backward()
+    optimiser.step()
+    optimiser.zero_grad()
+    return loss.item()
+
+
+@generator_step.mistake(
+    "At logits such as -200 your loss is infinite: `exp` overflows or the sigmoid rounds to 0. PyTorch has "
+    "functions that take the logarithm of a sigmoid in one go."
+)
+def of_the_probability(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
+    loss = -d(g(z)).sigmoid().log().mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@generator_step.mistake(
+    "A small constant inside the logarithm keeps the loss finite, but caps it: a sample that is surely found "
+    "out has no gradient left. Work on the logits, where nothing has to be propped up."
+)
+def propped_up_probability(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
+    loss = -(d(g(z)).sigmoid() + 1e-8).log().mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@generator_step.mistake(
+    "`binary_cross_entropy` on probabilities cuts the logarithm off at -100: a sample that is surely found "
+    "out has no gradient left. Use the loss “with logits”."
+)
+def cross_entropy_of_the_probability(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
+    verdict = d(g(z)).sigmoid()
+    loss = F.binary_cross_entropy(verdict, torch.ones_like(verdict))
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@generator_step.mistake(
+    "Your step is that of plain gradient descent. The optimiser you are given may be another, or keep a "
+    "momentum: leave the step to it."
+)
+def moved_by_hand(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
+    loss = F.softplus(-d(g(z))).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    with torch.no_grad():
+        for p in g.parameters():
+            p.sub_(optimiser.param_groups[0]["lr"] * p.grad)
+    return loss.item()
+
+
+@generator_step.mistake(
+    "You switched off the discriminator's gradients and did not switch them on again: its own step will no "
+    "longer move it."
+)
+def judge_left_frozen(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
+    d.requires_grad_(False)
+    loss = F.softplus(-d(g(z))).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
+@generator_step.mistake("That is the loss after the step; keep the one you called `backward` on.")
+def judged_afterwards(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
+    optimiser.zero_grad()
+    F.softplus(-d(g(z))).mean().backward()
+    optimiser.step()
+    return F.softplus(-d(g(z))).mean().item()
+
+
 @generator_step.also_right
 def real_label(g: nn.Module, d: nn.Module, optimiser: Optimizer, z: Tensor) -> float:
     g.zero_grad()
@@ -949,9 +1219,10 @@ def _modes_covered_cases(rng: Rng) -> Iterator[Case]:
     means = np.array([[0, 0], [4, 1], [-3, 4], [5, -5], [-6, -2]]) + rng.normal(0, 0.1, size=(5, 2))
     std = float(rng.uniform(0.1, 0.15))
     # in units of std and on the diagonal: inside, outside the circle but inside its box, far off
-    radii = {0: [0.3, 0.8, 2.0], 1: [2.5, 2.8], 2: [3.6, 3.8, 3.9], 3: [9.0], 4: [3.7]}
+    radii = {0: [3.6, 3.8, 3.9], 1: [0.3, 0.8, 1.4, 2.0], 2: [9.0], 3: [2.5, 2.8], 4: [3.7]}
     diagonal = np.array([np.sqrt(0.5), np.sqrt(0.5)])
-    points = np.array([means[k] + r * std * diagonal for k, rs in radii.items() for r in rs])
+    points = [means[k] + r * std * diagonal for k, rs in radii.items() for r in rs]
+    points.append(means[4] + 3.5 * std * np.array([1, 0]))
     yield call(
         "five modes in the plane",
         samples=rng.permutation(points).astype("float32"),
@@ -959,10 +1230,18 @@ def _modes_covered_cases(rng: Rng) -> Iterator[Case]:
         std=std,
     )
     means = np.array([[0, 0, 0], [1, 0, 0], [6, 6, 6]]) + rng.normal(0, 0.02, size=(3, 3))
-    near = np.array([[0.1, 0, 0], [0.2, 0.1, 0], [0.3, -0.1, 0.1], [9, 9, 9], [0.2, 0.3, 0], [6, 6, 7.36]])
+    near = [
+        [0.1, 0, 0],
+        [0.2, 0.1, 0],
+        [0.3, -0.1, 0.1],
+        [9, 9, 9],
+        [0.2, 0.3, 0],
+        [6, 6, 7.36],
+        [6, 6.3, 8.2],
+    ]
     yield call(
         "three wide modes in space, two of which overlap",
-        samples=(near + rng.normal(0, 0.02, size=near.shape)).astype("float32"),
+        samples=(np.array(near) + rng.normal(0, 0.02, size=(7, 3))).astype("float32"),
         means=means.astype("float32"),
         std=0.5,
     )
@@ -974,9 +1253,15 @@ def _modes_covered_cases(rng: Rng) -> Iterator[Case]:
     )
     yield call(
         "one good sample of many",
-        samples=np.concatenate([rng.uniform(20, 30, size=(19, 2)), [[1.0, 1.02]]]).astype("float32"),
+        samples=np.concatenate([rng.uniform(20, 30, size=(59, 2)), [[1.0, 1.02]]]).astype("float32"),
         means=np.array([[1, 1], [-1, -1]], dtype="float32"),
         std=0.2,
+    )
+    yield call(
+        "samples exactly on the circle",
+        samples=np.array([[1.5, 0], [0, 1.75], [4, 5.5]], dtype="float32"),
+        means=np.array([[0, 0], [4, 4]], dtype="float32"),
+        std=0.5,
     )
 
 
@@ -1013,6 +1298,63 @@ def squared_distance(samples: Tensor, means: Tensor, std: float) -> tuple[int, f
 
 
 @modes_covered.mistake(
+    "You compare the squared distance with three times the variance: square the three as well."
+)
+def three_variances(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
+    distance = torch.cdist(samples, means).square()
+    return _count(distance, distance.min(dim=1).values <= 3 * std**2)
+
+
+@modes_covered.mistake(
+    "You take the mean of the squares over the coordinates, which makes distances too short. Euclid's "
+    "distance is the root of their sum."
+)
+def root_mean_square(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
+    distance = (samples[:, None] - means).square().mean(dim=-1).sqrt()
+    return _count(distance, distance.min(dim=1).values <= 3 * std)
+
+
+@modes_covered.mistake(
+    "You measure the distance in the first two coordinates alone. A point may have more: use all of them."
+)
+def in_the_plane(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
+    return _modes_covered(samples[:, :2], means[:, :2], std)
+
+
+@modes_covered.mistake("“At most” includes the limit: a sample whose distance is exactly `3 * std` is good.")
+def less_than(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
+    distance = torch.cdist(samples, means)
+    return _count(distance, distance.min(dim=1).values < 3 * std)
+
+
+@modes_covered.mistake("You count one mode too many: the mark for bad samples is no mode.")
+def mark_counted(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
+    distance, nearest = torch.cdist(samples, means).min(dim=1)
+    good = distance <= 3 * std
+    nearest[~good] = -1
+    return len(nearest.unique()), good.float().mean().item()
+
+
+@modes_covered.mistake(
+    "You ask for a tenth of a mode's fair share of the samples, as the chapter's reports do. Here one good "
+    "sample is enough."
+)
+def fair_share(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
+    modes = mode_coverage(samples, means, std)
+    return int((modes.counts >= 0.1 * len(samples) / len(means)).sum()), modes.good
+
+
+@modes_covered.mistake(
+    "You take the largest index for a count. Modes with smaller indices may have got no sample: count the "
+    "different ones."
+)
+def largest_index(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
+    distance, nearest = torch.cdist(samples, means).min(dim=1)
+    good = distance <= 3 * std
+    return (int(nearest[good].max()) + 1 if good.any() else 0), good.float().mean().item()
+
+
+@modes_covered.mistake(
     "You test each coordinate by itself, so your region is a box. The distance is that of Euclid, and "
     "the region is round."
 )
@@ -1023,7 +1365,8 @@ def box(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
 
 
 @modes_covered.mistake(
-    "A sample that lies within reach of two modes covers both with you. It counts for its nearest one alone."
+    "A sample that lies within reach of two modes covers both with you. It counts for its nearest one alone: "
+    "let every sample choose its mode, not every mode its sample."
 )
 def counted_twice(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
     near = torch.cdist(samples, means) <= 3 * std
@@ -1080,7 +1423,7 @@ def in_a_loop(samples: Tensor, means: Tensor, std: float) -> tuple[int, float]:
     for x in samples.tolist():
         distances = [math.dist(x, m) for m in means.tolist()]
         nearest = min(range(len(distances)), key=distances.__getitem__)
-        if distances[nearest] < 3 * std:
+        if distances[nearest] <= 3 * std:
             hit.add(nearest)
             good += 1
     return len(hit), good / len(samples)
@@ -1132,20 +1475,51 @@ def _run(
     )
 
 
+def _lopsided(rng: Rng, label: str, *, real: float, fake: float) -> Case:
+    """A healthy run with a small gradient whose mean probabilities end at ``real`` and ``fake``."""
+    case = _run(rng, label, gap=(0.3, 0.3), gradient=(1.0, 0.004), covered=(0.1, 1.0))
+    for name, start, end in (("real_probability", 0.65, real), ("fake_probability", 0.35, fake)):
+        late = 1 / (1 + np.exp(-((np.arange(STEPS) + 0.5) / STEPS - 0.3) / 0.03))
+        curve = start + (end - start) * late + 0.005 * rng.normal(size=STEPS)
+        case.request["args"][name] = curve.clip(0, 1).astype("float32")
+    return case
+
+
 def _diagnose_run_cases(rng: Rng) -> Iterator[Case]:
     def size() -> float:
         return float(10 ** rng.uniform(-0.3, 0.3))
 
-    yield _run(rng, "run A", gap=(0.5, 0.05), gradient=(size(), 0.003), covered=(0.1, 1.0), spike=0.25)
-    yield _run(rng, "run B", gap=(0.3, 0.995), gradient=(size(), 1e-4), covered=(0.1, 0.1), scale=300.0)
-    yield _run(rng, "run C", gap=(0.5, 0.02), gradient=(size(), 0.002), covered=(0.1, 0.25), spike=1.0)
-    yield _run(rng, "run D", gap=(0.2, 0.3), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.6)
-    yield _run(rng, "run E", gap=(0.4, 0.1), gradient=(size(), 0.6), covered=(0.2, 1.0), turn=0.6)
-    yield _run(rng, "run F", gap=(0.3, 0.93), gradient=(size(), 3.0), covered=(0.2, 1.0), scale=1e-4)
-    yield _run(rng, "run G", gap=(0.3, 0.93), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.5)
-    yield _run(rng, "run H", gap=(0.4, 0.2), gradient=(size(), 0.9), covered=(0.0, 0.35))
-    yield _run(rng, "run I", gap=(0.995, 0.1), gradient=(0.001, 0.5), covered=(0.0, 1.0), turn=0.6)
-    yield _run(rng, "run J", gap=(0.4, 0.998), gradient=(size(), 1e-5), covered=(0.5, 0.0), scale=0.01)
+    def run(label: str, **curves: Any) -> Case:
+        return _run(rng, label, **curves)
+
+    label = "a run that has settled, with an odd last measurement"
+    yield run(label, gap=(0.5, 0.05), gradient=(size(), 0.003), covered=(0.1, 1.0), spike=0.25)
+    label = "a run whose discriminator got far ahead, with gradients on a large scale"
+    yield run(label, gap=(0.3, 0.995), gradient=(size(), 1e-4), covered=(0.1, 0.1), scale=300.0)
+    label = "a run that covers few modes, but for its last measurement"
+    yield run(label, gap=(0.5, 0.02), gradient=(size(), 0.002), covered=(0.1, 0.25), spike=1.0)
+    label = "a run that loses its modes late"
+    yield run(label, gap=(0.2, 0.3), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.6)
+    label = "a run that finds its modes late"
+    yield run(label, gap=(0.4, 0.1), gradient=(size(), 0.6), covered=(0.2, 1.0), turn=0.6)
+    label = "a run with a sure discriminator and a lively gradient, on a small scale"
+    yield run(label, gap=(0.3, 0.93), gradient=(size(), 3.0), covered=(0.2, 1.0), scale=1e-4)
+    label = "a run with a sure discriminator and a lively gradient, which loses its modes"
+    yield run(label, gap=(0.3, 0.93), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.5)
+    label = "a run that never finds most of the modes"
+    yield run(label, gap=(0.4, 0.2), gradient=(size(), 0.9), covered=(0.0, 0.25))
+    label = "a run that starved at first and recovered"
+    yield run(label, gap=(0.995, 0.1), gradient=(0.001, 0.5), covered=(0.0, 1.0), turn=0.6)
+    label = "a run whose discriminator got far ahead, with gradients on a small scale"
+    yield run(label, gap=(0.4, 0.998), gradient=(size(), 1e-5), covered=(0.5, 0.0), scale=0.01)
+    yield _lopsided(rng, "a run that ends with a discriminator sure of real samples", real=0.98, fake=0.5)
+    yield _lopsided(rng, "a run that ends with a discriminator sure of fakes", real=0.5, fake=0.02)
+    label = "a run whose discriminator was sure early on and which has settled"
+    yield run(label, gap=(0.995, 0.05), gradient=(1.0, 0.003), covered=(0.0, 1.0))
+    label = "a run with a sure discriminator and a lively gradient, but for one odd step"
+    odd = run(label, gap=(0.3, 0.97), gradient=(1.0, 2.0), covered=(0.2, 1.0))
+    odd.request["args"]["gradient_norm"][STEPS // 2] *= 1e-6
+    yield odd
 
 
 def _diagnose_run(
@@ -1213,8 +1587,7 @@ def absolute_gradient(real: Tensor, fake: Tensor, gradient: Tensor, covered: Ten
 
 
 @diagnose_run.mistake(
-    "You never answer “starved”. A generator without gradients covers few modes too, but for another "
-    "reason, and calls for another remedy: look for that first."
+    "A starved generator covers few modes too, and passes for collapsed with you: look for starvation first."
 )
 def coverage_alone(real: Tensor, fake: Tensor, gradient: Tensor, covered: Tensor) -> str:
     return "collapsed" if covered[-16:].mean() < 0.6 else "healthy"
@@ -1238,6 +1611,45 @@ def ever_covered(real: Tensor, fake: Tensor, gradient: Tensor, covered: Tensor) 
     if (real - fake)[-16:].mean() > 0.9 and gradient[-16:].median() < 0.03 * gradient[:16].median():
         return "starved"
     return "collapsed" if covered.max() < 0.6 else "healthy"
+
+
+@diagnose_run.mistake(
+    "You ask about real samples alone. A discriminator may be sure of these and in two minds about the "
+    "generated ones, which are what the generator learns from."
+)
+def real_alone(real: Tensor, fake: Tensor, gradient: Tensor, covered: Tensor) -> str:
+    if real[-16:].mean() > 0.9 and gradient[-16:].median() < 0.1 * gradient[:16].median():
+        return "starved"
+    return "collapsed" if covered[-16:].mean() < 0.6 else "healthy"
+
+
+@diagnose_run.mistake(
+    "You ask about generated samples alone. A discriminator that calls everything a fake is sure of these, "
+    "too: it tells the two kinds apart only if it knows the real ones."
+)
+def fake_alone(real: Tensor, fake: Tensor, gradient: Tensor, covered: Tensor) -> str:
+    if fake[-16:].mean() < 0.1 and gradient[-16:].median() < 0.1 * gradient[:16].median():
+        return "starved"
+    return "collapsed" if covered[-16:].mean() < 0.6 else "healthy"
+
+
+@diagnose_run.mistake(
+    "You ask whether the discriminator was ever sure. That may have passed: look at the end of the run."
+)
+def ever_sure(real: Tensor, fake: Tensor, gradient: Tensor, covered: Tensor) -> str:
+    if (real > 0.9).any() and (fake < 0.1).any() and gradient[-16:].median() < 0.1 * gradient[:16].median():
+        return "starved"
+    return "collapsed" if covered[-16:].mean() < 0.6 else "healthy"
+
+
+@diagnose_run.mistake(
+    "You take the smallest gradient of the run. A single step may have none by chance: look at an average "
+    "over the end of the run."
+)
+def smallest_gradient(real: Tensor, fake: Tensor, gradient: Tensor, covered: Tensor) -> str:
+    if (real - fake)[-16:].mean() > 0.9 and gradient.min() < 0.03 * gradient[:16].median():
+        return "starved"
+    return "collapsed" if covered[-16:].mean() < 0.6 else "healthy"
 
 
 @diagnose_run.mistake(
