@@ -1,9 +1,9 @@
 """The exercises of the chapter dcgan."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -185,6 +185,24 @@ def padding_as_given(x: Tensor, weight: Tensor, stride: int, padding: int) -> Te
 
 
 @transposed_convolution.mistake(
+    "You pad both axes by the kernel's height. A kernel may be wider than high: each side has its own "
+    "padding."
+)
+def padding_of_the_height(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    kernel = weight.flip((2, 3)).transpose(0, 1)
+    return F.conv2d(spread(x, stride), kernel, padding=weight.shape[2] - 1 - padding)
+
+
+@transposed_convolution.mistake(
+    "You pad both axes by the kernel's width. A kernel may be higher than wide: each side has its own "
+    "padding."
+)
+def padding_of_the_width(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    kernel = weight.flip((2, 3)).transpose(0, 1)
+    return F.conv2d(spread(x, stride), kernel, padding=weight.shape[3] - 1 - padding)
+
+
+@transposed_convolution.mistake(
     "The output still has its whole border: `padding` has had no effect. Each edge should lose that many "
     "pixels."
 )
@@ -252,24 +270,60 @@ def fold_columns(x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor
 # --- init_weights -------------------------------------------------------------------------------------
 
 
+GAINS = ["BatchNorm2d", 20000]  # many, to see their spread; nothing is ever passed through
+WITH_BIASES = (
+    ["Conv2d", 32, 64, 4],
+    GAINS,
+    ["Sequential", ["ConvTranspose2d", 64, 32, 4], ["Conv1d", 3, 4, 2], ["BatchNorm1d", 5]],
+    ["Linear", 5, 3],
+    ["Sequential", ["Tanh"], ["Sequential", ["Conv2d", 32, 64, 4], GAINS, ["BatchNorm1d", 4]]],
+)
+WITHOUT_BIASES = (
+    ["ConvTranspose2d", 32, 64, 4, 2, 1, 0, 1, False],
+    GAINS,
+    ["Sequential", ["Sequential", ["Conv2d", 64, 32, 4, 2, 1, 1, 1, False], GAINS], ["Linear", 3, 4]],
+)
+
+
 def networks(rng: Rng) -> Iterator[Case]:
-    wide = ["BatchNorm2d", 3000]  # many gains, to see their spread; nothing is ever passed through
-    layers = (["Conv2d", 16, 32, 4], wide, ["ConvTranspose2d", 32, 16, 4], ["Linear", 5, 3])
     seed = int(rng.integers(1000))
-    yield call("convolutions with biases", model=net(rng, *layers), rng=generator(seed))
-    bare = (["ConvTranspose2d", 16, 24, 4, 2, 1, 0, 1, False], wide, ["Conv2d", 24, 16, 4, 2, 1, 1, 1, False])
-    yield call("convolutions without biases", model=net(rng, *bare), rng=generator(seed + 1))
+    yield call("convolutions with biases", model=net(rng, *WITH_BIASES), rng=generator(seed))
+    yield call("convolutions without biases", model=net(rng, *WITHOUT_BIASES), rng=generator(seed + 1))
+
+
+def parameter_names(layers: Sequence[list[Any]]) -> list[str]:
+    """A name in words for every parameter: "layer 3 (ConvTranspose2d), weight", counted without blocks."""
+
+    def flat(layers: Sequence[list[Any]]) -> Iterator[list[Any]]:
+        for layer in layers:
+            yield from flat(layer[1:]) if layer[0] == "Sequential" else [layer]
+
+    names = []
+    with torch.device("meta"):
+        for number, (kind, *arguments) in enumerate(flat(layers), start=1):
+            layer = getattr(nn, kind)(*arguments)
+            names += [f"layer {number} ({kind}), {name}" for name, _ in layer.named_parameters()]
+    return names
+
+
+NAMES = {len(names): names for names in map(parameter_names, (WITH_BIASES, WITHOUT_BIASES))}
 
 
 def moments(response: Response) -> Response:
     """Replace large parameters by mean, spread and kurtosis, which do not depend on the draw."""
-    parameters = [_moments(p) if p.size >= 1000 else p for p in response["nets"]["model"]]
-    return {"nets": {"model": parameters}}
+    values = response["nets"]["model"]
+    named = {
+        name: _moments(value) if value.size >= 1000 else value
+        for name, value in zip(NAMES[len(values)], values, strict=True)
+    }
+    reduced: Response = {"nets": {"model": named}}
+    return reduced | {part: response[part] for part in ("generators", "global_random", "net_state")}
 
 
 def _moments(values: np.ndarray) -> dict[str, float]:
     mean, std = float(values.mean()), float(values.std())
-    kurtosis = float((((values - mean) / std) ** 4).mean()) if std > 1e-9 else 0.0
+    squares = ((values - mean) / max(std, 1e-9)) ** 2
+    kurtosis = float((squares * squares).mean())
     return {"mean": mean, "standard deviation": std, "kurtosis (3 if normal)": kurtosis}
 
 
@@ -279,8 +333,8 @@ init_weights = Exercise(
     reference=dcgan.init_weights,
     cases=networks,
     observe=moments,
-    rtol=0.2,
-    atol=0.002,
+    rtol=0.1,
+    atol=0.0015,
 )
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -288,22 +342,26 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 @torch.no_grad()
 def initialise(
     model: nn.Module,
-    rng: torch.Generator,
+    rng: torch.Generator | None,
     convolutions: tuple[type[nn.Module], ...] = CONVOLUTIONS,
     std: float = 0.02,
     gain: float = 1.0,
     bias: Callable[[Tensor], Any] = Tensor.zero_,
-    norms: bool = True,
+    norms: tuple[type[nn.Module], ...] = (nn.BatchNorm2d,),
+    layers: Iterable[nn.Module] | None = None,
+    norm_rng: torch.Generator | Literal["same"] | None = "same",
 ) -> None:
     """The right answer, with knobs for the wrong ones."""
-    for layer in model.modules():
+    for layer in model.modules() if layers is None else layers:
+        parameters: Any = layer
         if isinstance(layer, convolutions):
-            layer.weight.normal_(0.0, std, generator=rng)  # type: ignore[operator]
-            if layer.bias is not None:
-                bias(layer.bias)  # type: ignore[arg-type]
-        elif isinstance(layer, nn.BatchNorm2d) and norms:
-            layer.weight.normal_(gain, std, generator=rng)
-            bias(layer.bias)
+            parameters.weight.normal_(0.0, std, generator=rng)
+        elif isinstance(layer, norms):
+            parameters.weight.normal_(gain, std, generator=rng if norm_rng == "same" else norm_rng)
+        else:
+            continue
+        if parameters.bias is not None:
+            bias(parameters.bias)
 
 
 @init_weights.mistake(
@@ -333,7 +391,7 @@ def gains_around_zero(model: nn.Module, rng: torch.Generator) -> None:
     "Batch normalisation is left as it was. It has parameters of its own, a gain and a shift."
 )
 def norms_forgotten(model: nn.Module, rng: torch.Generator) -> None:
-    initialise(model, rng, norms=False)
+    initialise(model, rng, norms=())
 
 
 @init_weights.mistake(
@@ -351,6 +409,54 @@ def transposed_forgotten(model: nn.Module, rng: torch.Generator) -> None:
 def outermost_only(model: nn.Module, rng: torch.Generator) -> None:
     if isinstance(model, CONVOLUTIONS):
         initialise(model, rng)
+
+
+@init_weights.mistake(
+    "Only the outermost layers were reached. Blocks contain layers in turn: `model.modules()` walks through "
+    "all of them."
+)
+def children_only(model: nn.Module, rng: torch.Generator) -> None:
+    initialise(model, rng, layers=model.children())
+
+
+@init_weights.mistake(
+    "Layers were reached inside blocks, but not inside blocks of blocks. These may be nested to any depth: "
+    "`model.modules()` walks through all of them."
+)
+def two_levels(model: nn.Module, rng: torch.Generator) -> None:
+    initialise(model, rng, layers=[x for child in model.children() for x in (child, *child.children())])
+
+
+@init_weights.mistake(
+    "Conv1d or BatchNorm1d was drawn anew as well: `'Conv' in name` matches more than is asked for. Test "
+    "with `isinstance`."
+)
+def by_part_of_the_name(model: nn.Module, rng: torch.Generator) -> None:
+    initialise(model, rng, (*CONVOLUTIONS, nn.Conv1d), norms=(nn.BatchNorm2d, nn.BatchNorm1d))
+
+
+@init_weights.mistake(
+    "The numbers come from PyTorch's global generator. Hand `generator=rng` to every draw, or the run "
+    "cannot be repeated."
+)
+def global_generator(model: nn.Module, rng: torch.Generator) -> None:
+    initialise(model, None)
+
+
+@init_weights.mistake(
+    "Part of the numbers still come from PyTorch's global generator. Hand `generator=rng` to every draw, "
+    "those of the gains too."
+)
+def global_for_the_gains(model: nn.Module, rng: torch.Generator) -> None:
+    initialise(model, rng, norm_rng=None)
+
+
+@init_weights.mistake(
+    "`rng` stands where it stood: the numbers come from another generator or from a copy. Draw from `rng` "
+    "itself, so that whoever draws from it next gets fresh numbers."
+)
+def own_generator(model: nn.Module, rng: torch.Generator) -> None:
+    initialise(model, torch.Generator().manual_seed(0))
 
 
 @init_weights.mistake(
@@ -389,25 +495,33 @@ def uniform(model: nn.Module, rng: torch.Generator) -> None:
 @init_weights.also_right
 def by_apply(model: nn.Module, rng: torch.Generator) -> nn.Module:
     def visit(layer: nn.Module) -> None:
-        kind = type(layer).__name__
-        if kind.startswith("Conv") or kind.startswith("BatchNorm"):
-            centre = 1.0 if kind.startswith("BatchNorm") else 0.0
+        if isinstance(layer, (*CONVOLUTIONS, nn.BatchNorm2d)):
+            centre = 1.0 if isinstance(layer, nn.BatchNorm2d) else 0.0
             weight: Any = layer.weight
             weight.data = centre + 0.02 * torch.randn(weight.shape, generator=rng)
             if layer.bias is not None:
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                nn.init.zeros_(layer.bias)
 
     return model.apply(visit)
 
 
 @init_weights.also_right
 def by_nn_init(model: nn.Module, rng: torch.Generator) -> None:
-    for layer in model.children():
+    for layer in model.modules():
         if isinstance(layer, (*CONVOLUTIONS, nn.BatchNorm2d)):
             weight: Any = layer.weight
-            nn.init.normal_(weight, 1.0 if isinstance(layer, nn.BatchNorm2d) else 0.0, 0.02)
+            mean = 1.0 if isinstance(layer, nn.BatchNorm2d) else 0.0
+            nn.init.normal_(weight, mean, 0.02, generator=rng)
             if layer.bias is not None:
                 nn.init.constant_(layer.bias, 0.0)
+
+
+@init_weights.also_right
+def layer_within_layer(model: nn.Module, rng: torch.Generator) -> None:
+    """A recursion; the inner layers first."""
+    for child in model.children():
+        layer_within_layer(child, rng)
+    initialise(model, rng, layers=[model])
 
 
 # --- Generator64 --------------------------------------------------------------------------------------
@@ -447,13 +561,14 @@ class Sequence64(nn.Module):
         activation: type[nn.Module] = nn.ReLU,
         last_norm: bool = False,
         channels_last: bool = False,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.wide, self.channels_last = widths[0], channels_last
         self.project = nn.Linear(latent, widths[0] * 4 * 4)
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), activation()]
         for inputs, outputs in pairwise(widths[:-1]):
-            layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs)]
+            layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=bias), nn.BatchNorm2d(outputs)]
             layers.append(activation())
         layers.append(nn.ConvTranspose2d(widths[-2], widths[-1], 4, 2, 1))
         if last_norm:
@@ -543,6 +658,13 @@ def channels_at_the_end(latent: int, channels: int, image_channels: int) -> nn.M
     return Sequence64(latent, five_widths(channels, image_channels), [nn.Tanh()], channels_last=True)
 
 
+@Generator64.mistake(
+    "A bias before batch normalisation is subtracted again with the mean: `bias=False` there."
+)
+def superfluous_biases(latent: int, channels: int, image_channels: int) -> nn.Module:
+    return Sequence64(latent, five_widths(channels, image_channels), [nn.Tanh()], bias=True)
+
+
 @Generator64.also_right
 class LayerByLayer(nn.Module):
     def __init__(self, latent: int, channels: int, image_channels: int) -> None:
@@ -598,13 +720,14 @@ class Halvings(nn.Module):
         slope: float = 0.2,
         first_norm: bool = False,
         pool: bool = False,
+        bias: bool = False,
         ending: Callable[[Tensor], Tensor] = lambda logits: logits[:, 0],
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for number, (inputs, outputs) in enumerate(pairwise(widths)):
             norm = number > 0 or first_norm
-            layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=not norm))
+            layers.append(nn.Conv2d(inputs, outputs, 4, 2, 1, bias=bias or not norm))
             layers += [nn.BatchNorm2d(outputs)] * norm + [nn.LeakyReLU(slope)]
         self.layers = nn.Sequential(*layers)
         self.logit = nn.Linear(features, 1)
@@ -701,6 +824,30 @@ def default_slope(channels: int, image_channels: int) -> nn.Module:
     return Halvings(halved(channels, image_channels), 128 * channels, slope=0.01)
 
 
+@Discriminator64.mistake(
+    "The sizes fit now. Two faults of the published code are left: it returns probabilities, and a bare "
+    "`squeeze()` also removes the batch axis of a single image."
+)
+def sizes_mended_only(channels: int, image_channels: int) -> nn.Module:
+    widths = halved(channels, image_channels)
+    return Halvings(widths, 128 * channels, ending=lambda logits: logits.sigmoid().squeeze())
+
+
+@Discriminator64.mistake(
+    "The sizes fit now. Two faults are left: it returns probabilities, and in shape (batch, 1) where "
+    "(batch,) is asked for."
+)
+def a_column_of_probabilities(channels: int, image_channels: int) -> nn.Module:
+    return Halvings(halved(channels, image_channels), 128 * channels, ending=torch.sigmoid)
+
+
+@Discriminator64.mistake(
+    "A bias before batch normalisation is subtracted again with the mean: `bias=False` there."
+)
+def biases_before_norms(channels: int, image_channels: int) -> nn.Module:
+    return Halvings(halved(channels, image_channels), 128 * channels, bias=True)
+
+
 @Discriminator64.also_right
 class StageByStage(nn.Module):
     def __init__(self, channels: int, image_channels: int) -> None:
@@ -737,7 +884,8 @@ class AllInOne(nn.Sequential):
 
 
 def averages(rng: Rng) -> Iterator[Case]:
-    layers = (["Conv2d", 2, 3, 3], ["BatchNorm2d", 3], ["Linear", 4, 2])
+    block = ["Sequential", ["Tanh"], ["Sequential", ["Linear", 4, 2], ["BatchNorm1d", 2]]]
+    layers = (["Conv2d", 2, 3, 3], ["BatchNorm2d", 3], block)
     for label, decay, repeat in [("decay 0.9", 0.9, 1), ("decay 0.75, three updates", 0.75, 3)]:
         average, model = net(rng, *layers), net(rng, *layers)
         for which, shift in ((average, 2.0), (model, 5.0)):
@@ -757,9 +905,12 @@ def averages(rng: Rng) -> Iterator[Case]:
         )
 
 
-def without_return(response: Response) -> Response:
-    """What is asked for happens in place; what is returned does not matter."""
-    return {**response, "returned": None}
+def what_is_asked_for(response: Response) -> Response:
+    """Leave out what does not matter: what is returned, and whether the average has been frozen."""
+    kept = {**response, "returned": None}
+    if "net_state" in response:
+        kept["net_state"] = {n: state for n, state in response["net_state"].items() if n != "average"}
+    return kept
 
 
 @torch.no_grad()
@@ -771,7 +922,9 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             mine.copy_(other)
 
 
-ema_update = Exercise(points=2, minutes=10, reference=update_average, cases=averages, observe=without_return)
+ema_update = Exercise(
+    points=2, minutes=10, reference=update_average, cases=averages, observe=what_is_asked_for
+)
 
 
 @ema_update.mistake(
@@ -861,6 +1014,36 @@ def not_shrunk(average: nn.Module, model: nn.Module, decay: float) -> None:
             mine.copy_(other)
 
 
+@ema_update.mistake(
+    "Only the outermost layers were reached. Blocks contain layers in turn: `parameters()` and `buffers()` "
+    "of the whole network walk through all of them."
+)
+@torch.no_grad()
+def outermost_layers(average: nn.Module, model: nn.Module, decay: float) -> None:
+    for mine, other in zip(average.children(), model.children(), strict=True):
+        pairs = [
+            *zip(mine.parameters(recurse=False), other.parameters(recurse=False), strict=True),
+            *zip(mine.buffers(recurse=False), other.buffers(recurse=False), strict=True),
+        ]
+        for old, new in pairs:
+            old.copy_(decay * old + (1 - decay) * new if old.is_floating_point() else new)
+
+
+@ema_update.mistake("The decay is an argument; yours is fixed at 0.999.")
+def decay_of_999(average: nn.Module, model: nn.Module, decay: float) -> None:
+    update_average(average, model, 0.999)
+
+
+@ema_update.mistake("The decay is an argument; yours is fixed at 0.99.")
+def decay_of_99(average: nn.Module, model: nn.Module, decay: float) -> None:
+    update_average(average, model, 0.99)
+
+
+@ema_update.mistake("The decay is an argument; yours is fixed at 0.9.")
+def decay_of_9(average: nn.Module, model: nn.Module, decay: float) -> None:
+    update_average(average, model, 0.9)
+
+
 @ema_update.also_right
 def through_data(average: nn.Module, model: nn.Module, decay: float) -> nn.Module:
     for mine, other in zip(average.parameters(), model.parameters(), strict=True):
@@ -887,9 +1070,10 @@ def through_the_state(average: nn.Module, model: nn.Module, decay: float) -> Non
 def runs(rng: Rng) -> Iterator[Case]:
     """Curves of the four kinds, none near a border, each with a stretch or a spike that may mislead."""
     n = int(rng.integers(160, 240))
-    end = n // 4  # the last quarter
+    end = n // 4
 
-    def curve(early: float, late: float, noise: float = 0.02) -> np.ndarray:
+    def curve(early: float, late: float, noise: float = 0.02, n: int = n) -> np.ndarray:
+        end = n // 4  # the last quarter
         start = np.full(n - 2 * end, early)
         path = np.concatenate([start, np.linspace(early, late, end), np.full(end, late)])
         return (path + rng.normal(0, noise, n)).clip(0.0, 1.0).astype("float32")
@@ -924,6 +1108,25 @@ def runs(rng: Rng) -> Iterator[Case]:
     )
     real, fake = curve(0.3, 0.3), curve(0.3, 0.01, 0.004)
     yield case("a strict discriminator", real, fake, curve(0.6, 0.8), data)
+    yield case("a critic often fooled", curve(0.7, 0.99, 0.004), curve(0.3, 0.7), curve(0.6, 0.8), data)
+    share = curve(0.6, 0.8)
+    share[-3] = 0.01
+    yield case("one odd step of the spread", curve(0.7, 0.65), curve(0.3, 0.35), share, data)
+    share = curve(0.8, 0.04)
+    share[-3] = 0.9
+    yield case("no variety but for one odd step", curve(0.7, 0.6), curve(0.3, 0.4), share, data)
+    yield case(
+        "half the data's spread and a little more", curve(0.7, 0.6), curve(0.3, 0.4), curve(0.8, 0.57), data
+    )
+    short = curve(0.7, 0.6, n=32), curve(0.3, 0.4, n=32), curve(0.9, 0.04, n=32)
+    yield case("a short run", *short, data)
+    for label, value in (("a spread that is infinite once", np.inf), ("a spread that is NaN once", np.nan)):
+        share = curve(0.5, 0.85)
+        share[n // 3] = value
+        yield case(label, curve(0.7, 0.65), curve(0.35, 0.35), share, data)
+    real = curve(0.7, 0.6)
+    real[n // 4] = np.nan
+    yield case("a lost step before a collapse", real, curve(0.3, 0.4), curve(0.8, 0.04), data)
     for label, where in (("a run that broke off", n - end // 2), ("one lost step", n // 3)):
         real, fake, share = curve(0.7, 0.65), curve(0.35, 0.35), curve(0.5, 0.85)
         if label == "one lost step":
@@ -1066,6 +1269,133 @@ def winner_first(
     return first
 
 
+@diagnose_training.mistake("Infinity is not finite either: `torch.isfinite` catches both.")
+def only_nan(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    if torch.cat([real_probability, fake_probability, sample_spread]).isnan().any():
+        return "diverged"
+    return nan_unseen(real_probability, fake_probability, sample_spread, data_spread)
+
+
+@diagnose_training.mistake(
+    "A NaN early in `real_probability` is missed: look in all three curves, from the first step on."
+)
+def real_unchecked(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    if not torch.isfinite(torch.cat([fake_probability, sample_spread])).all():
+        return "diverged"
+    return nan_unseen(real_probability, fake_probability, sample_spread, data_spread)
+
+
+@diagnose_training.mistake("A NaN in `fake_probability` is missed: look in all three curves.")
+def fake_unchecked(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    if not torch.isfinite(torch.cat([real_probability, sample_spread])).all():
+        return "diverged"
+    return nan_unseen(real_probability, fake_probability, sample_spread, data_spread)
+
+
+@diagnose_training.mistake(
+    "What is not finite in `sample_spread` is missed: look in all three curves, not at the probabilities "
+    "alone."
+)
+def spread_unchecked(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    if not torch.isfinite(torch.cat([real_probability, fake_probability])).all():
+        return "diverged"
+    return nan_unseen(real_probability, fake_probability, sample_spread, data_spread)
+
+
+@diagnose_training.mistake(
+    "You look for NaN last. A run that was not finite somewhere has diverged, whatever its end looks like: "
+    "the first diagnosis of the list that applies."
+)
+def divergence_last(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    found = nan_unseen(real_probability, fake_probability, sample_spread, data_spread)
+    if found != "healthy":
+        return found
+    return judge(real_probability, fake_probability, sample_spread, data_spread)
+
+
+@diagnose_training.mistake(
+    "You ask for a gap between D(x) and D(G(z)). A wide gap is not yet certainty: at 0.99 and 0.45 D is sure "
+    "about one kind of image only."
+)
+def half_a_gap(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    found = judge(real_probability, fake_probability, sample_spread, data_spread)
+    gap = last_quarter(real_probability) - last_quarter(fake_probability)
+    return "discriminator won" if found == "healthy" and gap > 0.5 else found
+
+
+@diagnose_training.mistake(
+    "To be sure about one kind of image is enough for you. Both are asked for: `and`, not `or`."
+)
+def either_kind(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    found = judge(real_probability, fake_probability, sample_spread, data_spread)
+    sure = last_quarter(real_probability) > 0.9 or last_quarter(fake_probability) < 0.1
+    return "discriminator won" if found == "healthy" and sure else found
+
+
+@diagnose_training.mistake(
+    "One odd step is enough to change your judgement: average over the last quarter instead of asking every "
+    "step."
+)
+def every_step_sure(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    found = judge(real_probability, fake_probability, sample_spread, data_spread)
+    end = len(real_probability) // 4
+    sure = (real_probability[-end:] > 0.9).all() and (fake_probability[-end:] < 0.1).all()
+    return "healthy" if found == "discriminator won" and not sure else found
+
+
+@diagnose_training.mistake(
+    "One odd step is enough to change your judgement, of the spread too: average each curve over the last "
+    "quarter instead of asking every step."
+)
+def every_step_of_all(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    found = every_step_sure(real_probability, fake_probability, sample_spread, data_spread)
+    if found == "collapsed":
+        return largest_spread(real_probability, fake_probability, sample_spread, data_spread)
+    return found
+
+
+@diagnose_training.mistake(
+    "One late step of large spread hides a collapse from you: judge by the average over the last quarter, "
+    "not by the largest value."
+)
+def largest_spread(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    largest = sample_spread[-(len(sample_spread) // 4) :].max().expand_as(sample_spread)
+    finite = torch.isfinite(sample_spread).all()
+    return judge(real_probability, fake_probability, largest if finite else sample_spread, data_spread)
+
+
+@diagnose_training.mistake(
+    "One late step of small spread is a collapse to you: judge by the average over the last quarter, not by "
+    "the smallest value."
+)
+def smallest_spread(
+    real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
+) -> str:
+    smallest = sample_spread[-(len(sample_spread) // 4) :].min().expand_as(sample_spread)
+    finite = torch.isfinite(sample_spread).all()
+    return judge(real_probability, fake_probability, smallest if finite else sample_spread, data_spread)
+
+
 @diagnose_training.also_right
 def by_median(
     real_probability: Tensor, fake_probability: Tensor, sample_spread: Tensor, data_spread: float
@@ -1096,13 +1426,28 @@ def arcs(rng: Rng) -> Iterator[Case]:
     def rows(count: int, dim: int) -> np.ndarray:
         return normal(rng, count, dim) * rng.uniform(0.5, 3.0, size=(count, 1)).astype("float32")
 
+    def unit(x: np.ndarray) -> np.ndarray:
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
     t = float(rng.uniform(0.2, 0.4))
-    yield call("rows of several lengths", a=rows(4, 6), b=rows(4, 6), t=t, gradients=["a", "b"])
-    yield call("a single row", a=rows(1, 64), b=rows(1, 64), t=1 - t, gradients=["a", "b"])
+    yield call("rows of several lengths", a=rows(4, 6), b=rows(4, 6), t=t)
+    yield call("a single row", a=rows(1, 64), b=rows(1, 64), t=1 - t)
     yield call("the far end", a=rows(3, 5), b=rows(3, 5), t=1.0)
-    a, b = rows(4, 3), rows(4, 3)
-    b[1], b[2] = a[1], 2 * a[2]
-    yield call("two rows of parallel vectors", a=a, b=b, t=t)
+    # Multiples by powers of two: rounding is the same whatever the order of the sums. In the first row
+    # the cosine is exactly 1, in the other two float32 arithmetic makes it a little larger.
+    parallel = np.array([[2, 0, 0], [0, 3, 3], [5, 0, 3]], "float32")[:, rng.permutation(3)]
+    factors = (2.0 ** rng.integers(-2, 3, size=(3, 1))).astype("float32")
+    a = np.concatenate([rows(1, 3), parallel])
+    b = np.concatenate([rows(1, 3), parallel * factors])
+    yield call("rows of parallel vectors", a=a, b=b, t=t)
+    u = unit(rows(3, 6))
+    v = rows(3, 6)
+    v = unit(v - (u * v).sum(1, keepdims=True) * u)
+    near = np.cos(0.25) * u + np.sin(0.25) * v
+    a, b = (2.0 * u).astype("float32"), (3.0 * near).astype("float32")
+    yield call("an angle of a quarter", a=a, b=b, t=0.5)
+    yield call("short and long vectors", a=rows(3, 6) * np.float32(1e-3), b=rows(3, 6), t=t)
+    yield call("long vectors", a=rows(3, 6) * np.float32(1e3), b=rows(3, 6) * np.float32(1e3), t=t)
 
 
 def great_circle(a: Tensor, b: Tensor, t: float) -> Tensor:
@@ -1167,12 +1512,28 @@ def undivided(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 @slerp.mistake(
     "Rows whose vectors are parallel are divided by sin 0. In that limit the arc becomes the straight "
-    "line: treat those rows apart, and note that `torch.where` picks after both sides were computed."
+    "line: treat those rows apart, with `torch.where`."
 )
 def divided_by_zero(a: Tensor, b: Tensor, t: float) -> Tensor:
     angle = torch.acos(cosine(a, b))
-    angle = torch.where(angle < 1e-3, angle - angle, angle)  # rounding may hide that it is zero
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+
+
+@slerp.mistake(
+    "Rounding pushes a cosine a little above 1, and the arccosine there is NaN: clamp it to [-1, 1] first."
+)
+def not_clamped(a: Tensor, b: Tensor, t: float) -> Tensor:
+    product = (a * b).sum(-1, keepdim=True) / (a.norm(dim=-1, keepdim=True) * b.norm(dim=-1, keepdim=True))
+    return along(a, b, t, torch.acos(product))
+
+
+@slerp.mistake(
+    "Where vectors are nearly parallel you take the straight line, and too soon: at a quarter of a radian it "
+    "is off by almost a hundredth. Keep it for angles that rounding spoils, below a thousandth or so."
+)
+def straight_too_soon(a: Tensor, b: Tensor, t: float) -> Tensor:
+    angle = torch.acos(cosine(a, b))
+    return torch.where(angle < 0.3, straight(a, b, t), along(a, b, t, angle))
 
 
 @slerp.mistake(
