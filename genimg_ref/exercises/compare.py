@@ -163,7 +163,8 @@ def _difference(expected: Any, got: Any, what: str, tolerance: Tolerance) -> Fin
         if len(expected) != len(got):
             return Finding(Outcome.WRONG_TYPE, f"{what} has {len(got)} elements, expected {len(expected)}.")
         pairs = enumerate(zip(expected, got, strict=True), start=1)
-        inner = (_difference(e, g, f"{what}, element {k}", tolerance) for k, (e, g) in pairs)
+        count = len(expected)
+        inner = (_difference(e, g, f"{what}, value {k} of {count}", tolerance) for k, (e, g) in pairs)
         return next((finding for finding in inner if finding), None)
     if _is_number(expected) and isinstance(got, np.ndarray) and got.ndim == 0:
         got = got.item()  # a tensor without dimensions may stand for a number

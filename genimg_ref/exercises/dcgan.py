@@ -617,7 +617,7 @@ def sigmoid_at_the_end(latent: int, channels: int, image_channels: int) -> nn.Mo
 
 
 @Generator64.mistake(
-    "Nothing bounds the output. Images lie in [-1, 1]; the published code had a last activation for that."
+    "Nothing bounds the output. Images lie in [-1, 1]; the code that you were given ends in an activation."
 )
 def unbounded(latent: int, channels: int, image_channels: int) -> nn.Module:
     return Sequence64(latent, five_widths(channels, image_channels))
@@ -644,7 +644,7 @@ def channels_kept(latent: int, channels: int, image_channels: int) -> nn.Module:
 
 
 @Generator64.mistake(
-    "The activations are LeakyReLU. That is the discriminator's; the published generator has ReLU."
+    "The activations are LeakyReLU. That is the discriminator's; the generator that you were given has ReLU."
 )
 def leaky_generator(latent: int, channels: int, image_channels: int) -> nn.Module:
     widths = five_widths(channels, image_channels)
@@ -803,7 +803,7 @@ def squeezed(channels: int, image_channels: int) -> nn.Module:
 
 @Discriminator64.mistake(
     "You average over positions before the linear layer. The logit then no longer knows where on the "
-    "image something was; the published code flattens."
+    "image something was; the code that you were given flattens."
 )
 def pooled(channels: int, image_channels: int) -> nn.Module:
     return Halvings(halved(channels, image_channels), 8 * channels, pool=True)
@@ -811,21 +811,19 @@ def pooled(channels: int, image_channels: int) -> nn.Module:
 
 @Discriminator64.mistake(
     "The activation is ReLU. Where its input is negative it passes no gradient on to the generator; the "
-    "published code leaks."
+    "given code leaks."
 )
 def plain_relu(channels: int, image_channels: int) -> nn.Module:
     return Halvings(halved(channels, image_channels), 128 * channels, slope=0.0)
 
 
-@Discriminator64.mistake(
-    "The LeakyReLU has PyTorch's default slope, 0.01. The guidelines, and the published code, have another."
-)
+@Discriminator64.mistake("The LeakyReLU has PyTorch's default slope, 0.01. The task asks for 0.2.")
 def default_slope(channels: int, image_channels: int) -> nn.Module:
     return Halvings(halved(channels, image_channels), 128 * channels, slope=0.01)
 
 
 @Discriminator64.mistake(
-    "The sizes fit now. Two faults of the published code are left: it returns probabilities, and a bare "
+    "The sizes fit now. Two faults of the given code are left: it returns probabilities, and a bare "
     "`squeeze()` also removes the batch axis of a single image."
 )
 def sizes_mended_only(channels: int, image_channels: int) -> nn.Module:

@@ -265,8 +265,17 @@ def _not_attempted(response: Response) -> bool:
     return response.get("raised", {}).get("type") == "NotImplementedError"
 
 
-def judge(exercise: Exercise, cases: list[Case], expected: list[Response], got: list[Response]) -> Verdict:
-    """Compare responses and put the first and gravest fault into words."""
+def judge(
+    exercise: Exercise,
+    cases: list[Case],
+    expected: list[Response],
+    got: list[Response],
+    of_mistake: Callable[[Misconception], Iterable[Response]] | None = None,
+) -> Verdict:
+    """Compare responses and put the first and gravest fault into words.
+
+    ``of_mistake`` gives the responses of a known mistake, for callers that have them already.
+    """
     if any(map(_not_attempted, got)):
         return Verdict(exercise.name, Outcome.NOT_ATTEMPTED, "not attempted yet.")
     pairs = zip(cases, expected, got, strict=True)
@@ -276,16 +285,20 @@ def judge(exercise: Exercise, cases: list[Case], expected: list[Response], got: 
         return Verdict(exercise.name, Outcome.RIGHT, "right.")
     case, fault = min(faults, key=lambda pair: ORDER.index(pair[1].outcome))
     message = f"{fault.message} (Case: {case.label}.)"
-    return Verdict(exercise.name, fault.outcome, message, _hint(exercise, cases, got))
+
+    def respond_lazily(mistake: Misconception) -> Iterable[Response]:
+        return (respond(exercise, mistake.answer, [case])[0] for case in cases)
+
+    hint = _hint(exercise, got, of_mistake or respond_lazily)
+    return Verdict(exercise.name, fault.outcome, message, hint)
 
 
-def _hint(exercise: Exercise, cases: list[Case], got: list[Response]) -> str | None:
+def _hint(
+    exercise: Exercise, got: list[Response], of_mistake: Callable[[Misconception], Iterable[Response]]
+) -> str | None:
     """The sentence of the first known mistake that does the same in every case."""
     for mistake in exercise.mistakes:
-        for case, response in zip(cases, got, strict=True):
-            [same] = respond(exercise, mistake.answer, [case])
-            if compare(same, response, exercise.tolerance):
-                break
-        else:
+        pairs = zip(of_mistake(mistake), got, strict=True)
+        if all(compare(same, response, exercise.tolerance) is None for same, response in pairs):
             return mistake.hint
     return None

@@ -553,7 +553,7 @@ def wrong_sign(logits: Tensor) -> Tensor:
 
 @generator_logit_gradients.mistake(
     "Those are the derivatives with regard to the probability `D`. The chain rule has one factor more, "
-    "`dD/da = D(1 - D)`, and it changes everything."
+    "`dD/dlogit = D(1 - D)`, and it changes everything."
 )
 def by_probability(logits: Tensor) -> Tensor:
     d = logits.sigmoid()
@@ -561,7 +561,7 @@ def by_probability(logits: Tensor) -> Tensor:
 
 
 @generator_logit_gradients.mistake(
-    "That is `dD/da`, the derivative of the sigmoid, in both rows: the derivative "
+    "That is `dD/dlogit`, the derivative of the sigmoid, in both rows: the derivative "
     "of the logarithm is still to be multiplied on."
 )
 def inner_derivative_only(logits: Tensor) -> Tensor:
@@ -1497,17 +1497,17 @@ def _diagnose_run_cases(rng: Rng) -> Iterator[Case]:
     label = "a run whose discriminator got far ahead, with gradients on a large scale"
     yield run(label, gap=(0.3, 0.995), gradient=(size(), 1e-4), covered=(0.1, 0.1), scale=300.0)
     label = "a run that covers few modes, but for its last measurement"
-    yield run(label, gap=(0.5, 0.02), gradient=(size(), 0.002), covered=(0.1, 0.25), spike=1.0)
+    yield run(label, gap=(0.5, 0.02), gradient=(size(), 0.002), covered=(0.1, 0.125), spike=1.0)
     label = "a run that loses its modes late"
-    yield run(label, gap=(0.2, 0.3), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.6)
+    yield run(label, gap=(0.2, 0.3), gradient=(size(), 2.0), covered=(1.0, 0.125), turn=0.6)
     label = "a run that finds its modes late"
     yield run(label, gap=(0.4, 0.1), gradient=(size(), 0.6), covered=(0.2, 1.0), turn=0.6)
     label = "a run with a sure discriminator and a lively gradient, on a small scale"
     yield run(label, gap=(0.3, 0.93), gradient=(size(), 3.0), covered=(0.2, 1.0), scale=1e-4)
     label = "a run with a sure discriminator and a lively gradient, which loses its modes"
-    yield run(label, gap=(0.3, 0.93), gradient=(size(), 2.0), covered=(1.0, 0.2), turn=0.5)
+    yield run(label, gap=(0.3, 0.93), gradient=(size(), 2.0), covered=(1.0, 0.125), turn=0.5)
     label = "a run that never finds most of the modes"
-    yield run(label, gap=(0.4, 0.2), gradient=(size(), 0.9), covered=(0.0, 0.25))
+    yield run(label, gap=(0.4, 0.2), gradient=(size(), 0.9), covered=(0.0, 0.125))
     label = "a run that starved at first and recovered"
     yield run(label, gap=(0.995, 0.1), gradient=(0.001, 0.5), covered=(0.0, 1.0), turn=0.6)
     label = "a run whose discriminator got far ahead, with gradients on a small scale"

@@ -8,8 +8,10 @@ prints a line an exercise, over 20 seeds.
 import sys
 from collections.abc import Iterable
 
+import numpy as np
+
 from genimg_ref.exercises import chapter, chapters
-from genimg_ref.exercises.engine import Exercise, Outcome, diagnose
+from genimg_ref.exercises.engine import Exercise, Misconception, Outcome, Verdict, diagnose, judge, respond
 
 SEEDS = range(100, 120)
 
@@ -30,13 +32,23 @@ def wrong_rejected(exercise: Exercise, seeds: Iterable[int]) -> tuple[list[str],
     """The known mistakes that are accepted, and those that are rejected without their own sentence."""
     accepted, misread = [], []
     for seed in seeds:
-        for mistake in exercise.mistakes:
-            verdict = diagnose(exercise, mistake.answer, [seed], seconds=60.0)
+        for mistake, verdict in _verdicts_on_mistakes(exercise, seed):
             if verdict.outcome is Outcome.RIGHT:
                 accepted.append(f"{mistake.name}, seed {seed}")
             elif verdict.hint != mistake.hint:
                 misread.append(f"{mistake.name}, seed {seed}: {verdict}")
     return accepted, misread
+
+
+def _verdicts_on_mistakes(exercise: Exercise, seed: int) -> list[tuple[Misconception, Verdict]]:
+    """As `diagnose` would judge each mistake, but every one is called only once."""
+    cases = list(exercise.cases(np.random.default_rng(seed)))
+    expected = respond(exercise, exercise.reference, cases)
+    done = {mistake.name: respond(exercise, mistake.answer, cases) for mistake in exercise.mistakes}
+    return [
+        (mistake, judge(exercise, cases, expected, done[mistake.name], lambda other: done[other.name]))
+        for mistake in exercise.mistakes
+    ]
 
 
 def main(slugs: list[str]) -> int:
