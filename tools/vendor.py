@@ -44,6 +44,16 @@ class Package(NamedTuple):
     files: dict[str, str]
 
 
+VARIABLE = ("latin-wght-normal", "latin-wght-italic", "greek-wght-normal")
+
+
+def font(package: str, version: str, parts: tuple[str, ...]) -> Package:
+    """A typeface's files and licence, named after the package."""
+    name = package.split("/")[1]
+    files = {f"files/{name}-{part}.woff2": f"{STATIC}/fonts/{name}-{part}.woff2" for part in parts}
+    return Package(package, version, files | {"LICENSE": f"{STATIC}/fonts/{name}-LICENSE"})
+
+
 PACKAGES = [
     Package(
         "mathjax",
@@ -59,33 +69,9 @@ PACKAGES = [
             for font in MATHJAX_FONTS
         },
     ),
-    Package(
-        "@fontsource-variable/source-serif-4",
-        "5.3.1",
-        {
-            f"files/source-serif-4-{part}.woff2": f"{STATIC}/fonts/source-serif-4-{part}.woff2"
-            for part in ("latin-wght-normal", "latin-wght-italic", "greek-wght-normal")
-        }
-        | {"LICENSE": f"{STATIC}/fonts/source-serif-4-LICENSE"},
-    ),
-    Package(
-        "@fontsource-variable/source-sans-3",
-        "5.3.0",
-        {
-            f"files/source-sans-3-{part}.woff2": f"{STATIC}/fonts/source-sans-3-{part}.woff2"
-            for part in ("latin-wght-normal", "latin-wght-italic", "greek-wght-normal")
-        }
-        | {"LICENSE": f"{STATIC}/fonts/source-sans-3-LICENSE"},
-    ),
-    Package(
-        "@fontsource/jetbrains-mono",
-        "5.3.0",
-        {
-            f"files/jetbrains-mono-{part}.woff2": f"{STATIC}/fonts/jetbrains-mono-{part}.woff2"
-            for part in ("latin-400-normal", "latin-700-normal", "greek-400-normal")
-        }
-        | {"LICENSE": f"{STATIC}/fonts/jetbrains-mono-LICENSE"},
-    ),
+    font("@fontsource-variable/source-serif-4", "5.3.1", VARIABLE),
+    font("@fontsource-variable/source-sans-3", "5.3.0", VARIABLE),
+    font("@fontsource/jetbrains-mono", "5.3.0", ("latin-400-normal", "latin-700-normal", "greek-400-normal")),
     Package(
         "axe-core",
         "4.14.1",
