@@ -243,10 +243,11 @@ def diagnose(
 def respond(exercise: Exercise, answer: Answer, cases: list[Case]) -> list[Response]:
     """The observed responses of ``answer``, up to the first case in which it is not attempted."""
     responses = []
+    kept: dict[Any, Any] = {}
     for case in cases:
-        response = probe.run(answer, case.request)
+        response = probe.run(answer, case.request, kept)
         responses.append(observed(exercise, response))
-        if _not_attempted(response):
+        if not_attempted(response):
             break
     return responses
 
@@ -261,7 +262,8 @@ def observed(exercise: Exercise, response: Response) -> Response:
         return response
 
 
-def _not_attempted(response: Response) -> bool:
+def not_attempted(response: Response) -> bool:
+    """Whether the answer is a stub still."""
     return response.get("raised", {}).get("type") == "NotImplementedError"
 
 
@@ -276,7 +278,7 @@ def judge(
 
     ``of_mistake`` gives the responses of a known mistake, for callers that have them already.
     """
-    if any(map(_not_attempted, got)):
+    if any(map(not_attempted, got)):
         return Verdict(exercise.name, Outcome.NOT_ATTEMPTED, "not attempted yet.")
     pairs = zip(cases, expected, got, strict=True)
     findings = [(case, compare(e, g, exercise.tolerance)) for case, e, g in pairs]

@@ -28,20 +28,27 @@ MAX_ITEMS = 1_000
 MAX_DEPTH = 5
 
 
-def run(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out ``request`` with ``answer`` and report. Whatever the answer raises is part of the report."""
+def run(
+    answer: Callable[..., Any], request: dict[str, Any], kept: dict[Any, Tensor] | None = None
+) -> dict[str, Any]:
+    """Carry out ``request`` with ``answer`` and report. Whatever the answer raises is part of the report.
+
+    With ``kept``, the same dictionary for every request to one answer, arguments of the same name and shape
+    are the same tensor with new contents, so that an answer that remembers tensors by identity is found out.
+    """
     verb = {"call": _call, "module": _module}[request["verb"]]
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.random.manual_seed(request.get("seed", 0))
         try:
-            return verb(answer, request)
+            return verb(answer, request, {} if kept is None else kept)
         except (Exception, SystemExit) as error:
-            return {"raised": _describe(error)}
+            return {"raised": describe(error)}
 
 
-def _call(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+def _call(answer: Callable[..., Any], request: dict[str, Any], kept: dict[Any, Tensor]) -> dict[str, Any]:
     """Call a function, ``repeat`` times, with the arguments by position; report on the last call."""
     arguments = _decode_all(request["args"])
+    arguments = {name: _again(name, value, kept) for name, value in arguments.items()}
     nets = {name: value for name, value in arguments.items() if isinstance(value, nn.Module)}
     for name in request.get("stale", []):
         for parameter in nets[name].parameters():
@@ -72,6 +79,16 @@ def _call(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]
     return response
 
 
+def _again(name: str, value: Any, kept: dict[Any, Tensor]) -> Any:
+    """The tensor that an earlier call was given under this name, with new contents, if it is as it was."""
+    if not isinstance(value, Tensor):
+        return value
+    old = kept.setdefault((name, value.shape, value.dtype), value)
+    if old is value or old.requires_grad or old.shape != value.shape or old.dtype != value.dtype:
+        return value
+    return old.copy_(value)
+
+
 def _condition(net: nn.Module) -> dict[str, list[Any]]:
     """What an answer that only moves or reads a net leaves as it is."""
     return {
@@ -85,7 +102,7 @@ def _kept(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> dict[str
     return {name: before[name] == after[name] for name in before}
 
 
-def _module(answer: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+def _module(answer: Callable[..., Any], request: dict[str, Any], _: dict[Any, Tensor]) -> dict[str, Any]:
     """Construct a module, load parameters, run forward and backward."""
     module = answer(*_decode_all(request["init"]).values())
     if not isinstance(module, nn.Module):
@@ -214,12 +231,16 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool(torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)))
 
 
-def _describe(error: BaseException) -> dict[str, Any]:
+def describe(error: BaseException) -> dict[str, Any]:
     """The type and message of an error, and the line of the answer in which it arose."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
     own = [f for f in frames if "site-packages" not in f.filename] or frames
+    try:
+        message = str(error)[:300]
+    except Exception:  # the error is the answer's own, and may fail in turn
+        message = "it cannot be told"
     return {
-        "type": type(error).__name__,
-        "message": str(error)[:300],
+        "type": str(type(error).__name__),
+        "message": message,
         "line": (own[-1].line or "").strip()[:120] if own else "",
     }

@@ -1,0 +1,327 @@
+"""Grade one submission: have its answers run behind the walls, and judge here what comes back."""
+
+import atexit
+import functools
+import hashlib
+import re
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+
+import genimg_ref
+from genimg_ref.exercises import engine
+from genimg_ref.exercises.compare import Outcome, Response
+from genimg_ref.exercises.engine import PUBLIC_SEEDS, Case, Exercise, Misconception
+from genimg_ref.grading import warm
+from genimg_ref.grading.assignment import Assignment
+from genimg_ref.grading.results import Mark, Result, Submission
+
+MAX_MESSAGE = 600
+
+
+def grade(submission: Submission, assignment: Assignment, isolation: str = "sandbox") -> Result:
+    """The marks of one submission. The same submission and assignment always give the same result.
+
+    An exercise on which the grader's own machinery fails twice has no mark, which is not the same as none earned.
+    """
+    marks, fingerprints = _marks(submission, assignment, isolation)
+    deduction, lateness = assignment.deduction(submission.submitted)
+    return Result(
+        student=submission.student,
+        name=submission.name,
+        sources=submission.sources,
+        submitted=submission.submitted,
+        identifiers=submission.identifiers,
+        marks=tuple(marks),
+        deduction=float(deduction),
+        lateness=lateness,
+        isolation=isolation,
+        version=genimg_ref.__version__,
+        assignment=assignment.digest(),
+        seed=assignment.seed,
+        fingerprints=fingerprints,
+    )
+
+
+# --- What is asked ------------------------------------------------------------------------------------
+
+
+class Paper:
+    """The cases of one exercise: what is asked, what is expected, and what its known mistakes give."""
+
+    def __init__(
+        self, exercise: Exercise, seeds: Iterable[Any], order: np.random.Generator | None = None
+    ) -> None:
+        self.exercise = exercise
+        self.cases = [case for seed in seeds for case in exercise.cases(np.random.default_rng(seed))]
+        if order is not None:  # so that an answer cannot go by the number of times that it was called
+            self.cases = [self.cases[k] for k in order.permutation(len(self.cases))]
+        self.requests = [warm.request("call", case.request) for case in self.cases]
+        self.expected = engine.respond(exercise, exercise.reference, self.cases)
+        self.of_mistake = functools.cache(self._of_mistake)
+
+    def _of_mistake(self, name: str) -> list[Response]:
+        mistake = next(m for m in self.exercise.mistakes if m.name == name)
+        return engine.respond(self.exercise, mistake.answer, self.cases)
+
+    def verdict(self, got: list[Response]) -> engine.Verdict:
+        """What responses from outside are worth; those of no proper form are worth nothing."""
+        observed = [engine.observed(self.exercise, response) for response in got]
+        return engine.judge(self.exercise, self.cases, self.expected, observed, self._lazily)
+
+    def _lazily(self, mistake: Misconception) -> list[Response]:
+        return self.of_mistake(mistake.name)
+
+
+@functools.lru_cache(maxsize=4)
+def _papers(assignment: Assignment) -> dict[str, tuple[Paper, Paper]]:
+    """For each exercise the cases of this assignment, and those that every student has."""
+    torch.set_num_threads(1)
+    papers = {}
+    for name, (_, exercise) in assignment.specs().items():
+        of_name = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+        seeds = [[assignment.seed, of_name, draw] for draw in range(assignment.draws)]
+        order = np.random.default_rng([assignment.seed, of_name, assignment.draws])
+        papers[name] = (Paper(exercise, seeds, order), Paper(exercise, PUBLIC_SEEDS))
+    return papers
+
+
+# --- Who is asked -------------------------------------------------------------------------------------
+
+_parents: dict[str, warm.Warm] = {}
+
+
+def _warm(isolation: str) -> warm.Warm:
+    """The warm parent of this process, at the level that is asked for."""
+    if isolation not in _parents:
+        _parents[isolation] = warm.Warm(isolation)
+    return _parents[isolation]
+
+
+@atexit.register
+def close() -> None:
+    """End the warm parents of this process, if there are any."""
+    while _parents:
+        _parents.popitem()[1].close()
+
+
+class Attendance:
+    """One student's workers, one after the other: where one was stopped the next exercise gets a fresh one."""
+
+    def __init__(self, submission: Submission, assignment: Assignment, isolation: str) -> None:
+        self.isolation = isolation
+        self.limits = assignment.limits
+        notebooks = [[s.name, list(s.cells)] for s in submission.sources if not s.problem]
+        self.opening = warm.request("open", {"notebooks": notebooks, "exercises": list(assignment.specs())})
+        self.deadline = time.monotonic() + self.limits.submission_seconds
+        self.exits = ExitStack()
+        self.worker: warm.Worker | None = None
+
+    def __enter__(self) -> "Attendance":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.exits.close()
+
+    def start(self) -> Any:
+        """A fresh worker that has read the notebooks, and what it found in them."""
+        self.exits.close()
+        self.worker = self.exits.enter_context(_warm(self.isolation).worker(self.limits))
+        return self.worker.ask(self.opening, self.limits.call_seconds)
+
+    def ask(self, packed: bytes) -> Any:
+        """Ask the worker, within the time that this student has left."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            told = f"stopped: the {self.limits.submission_seconds:g} seconds for all answers were used up."
+            raise warm.Stopped(Outcome.TIMED_OUT, told)
+        if self.worker is None or self.worker.ended is not None:
+            self.start()
+        assert self.worker is not None
+        return self.worker.ask(packed, min(left, self.limits.call_seconds))
+
+    def responses(self, name: str, paper: Paper) -> list[Response]:
+        """What an answer does in every case, up to the first in which it is not attempted."""
+        prepared = self.ask(warm.request("prepare", name))
+        if "raised" in prepared:
+            raise NotPrepared(prepared)
+        responses = []
+        for packed in paper.requests:
+            responses.append(self.ask(packed))
+            if engine.not_attempted(responses[-1]):
+                break
+        return responses
+
+
+class NotPrepared(Exception):
+    """An answer's definition fails."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+# --- What it is worth ---------------------------------------------------------------------------------
+
+
+def _marks(
+    submission: Submission, assignment: Assignment, isolation: str
+) -> tuple[list[Mark], dict[str, str]]:
+    """The marks of a submission and the fingerprints of its answers."""
+    problems = [f"`{source.name}`: {source.problem}" for source in submission.sources if source.problem]
+    if not submission.sources:
+        return _all_the_same(assignment, Outcome.NOT_ATTEMPTED, "nothing was handed in.")
+    if len(problems) == len(submission.sources):
+        return _all_the_same(assignment, Outcome.UNREADABLE, " ".join(problems))
+    try:
+        return _judged(submission, assignment, isolation)
+    except warm.Fault:  # once more, with a new warm parent
+        close()
+    try:
+        return _judged(submission, assignment, isolation)
+    except warm.Fault as fault:
+        close()
+        return _all_the_same(
+            assignment, Outcome.GRADER_FAULT, f"not graded, through no fault of yours: {fault}"
+        )
+
+
+def _all_the_same(
+    assignment: Assignment, outcome: Outcome, message: str
+) -> tuple[list[Mark], dict[str, str]]:
+    earned = None if outcome is Outcome.GRADER_FAULT else 0.0
+    marks = [
+        Mark(chapter, name, exercise.points, earned, outcome, message[:MAX_MESSAGE])
+        for name, (chapter, exercise) in assignment.specs().items()
+    ]
+    return marks, {}
+
+
+def _judged(
+    submission: Submission, assignment: Assignment, isolation: str
+) -> tuple[list[Mark], dict[str, str]]:
+    papers = _papers(assignment)
+    marks, fingerprints = [], {}
+    with Attendance(submission, assignment, isolation) as attendance:
+        try:
+            found = attendance.start()
+        except warm.Stopped as stopped:
+            return _all_the_same(assignment, stopped.outcome, f"reading the notebook was {stopped.message}")
+        if "raised" in found:
+            told = f"the notebook cannot be read: {found['raised']['message']}"
+            return _all_the_same(assignment, Outcome.UNREADABLE, told)
+        for name, (chapter, exercise) in assignment.specs().items():
+            answer = found[name]
+            verdict, shown = _verdict(attendance, name, answer, papers[name])
+            mistakes = (m.name for m in exercise.mistakes if m.hint == verdict.hint)
+            marks.append(
+                Mark(
+                    chapter=chapter,
+                    exercise=name,
+                    points=exercise.points,
+                    earned=float(exercise.points) if verdict.outcome is Outcome.RIGHT else 0.0,
+                    outcome=verdict.outcome,
+                    message=verdict.message[:MAX_MESSAGE],
+                    hint=verdict.hint,
+                    mistake=next(mistakes, None),
+                    code=answer.get("code", ""),
+                    shown_by_check=shown,
+                )
+            )
+            if answer.get("fingerprint"):
+                fingerprints[name] = answer["fingerprint"]
+    return marks, fingerprints
+
+
+Papers = tuple[Paper, Paper]
+
+
+def _verdict(
+    attendance: Attendance, name: str, answer: dict[str, Any], papers: Papers
+) -> tuple[engine.Verdict, bool | None]:
+    """The verdict on one answer, and whether the student's own check shows its fault."""
+    if not answer["found"]:
+        if answer["error"]:
+            told = f"the cell that defines it is no Python: {answer['error']}."
+            return engine.Verdict(name, Outcome.RAISED, told), True
+        told = f"there is no definition of `{name}` in what was handed in."
+        return engine.Verdict(name, Outcome.NOT_ATTEMPTED, told), None
+    ours, public = papers
+    try:
+        got = attendance.responses(name, ours)
+        verdict = _named(_safe_verdict(ours, got), got, answer["refused"])
+    except warm.Stopped as stopped:
+        return engine.Verdict(name, stopped.outcome, stopped.message), None
+    except NotPrepared as wrong:
+        told = f"its definition {_raised(wrong.response)}"
+        verdict = _named(engine.Verdict(name, Outcome.RAISED, told), [wrong.response], answer["refused"])
+    return verdict, _shown_by_check(attendance, name, public) if verdict.outcome in IN_NOTEBOOKS else None
+
+
+IN_NOTEBOOKS = {
+    Outcome.RAISED,
+    Outcome.WRONG_TYPE,
+    Outcome.WRONG_SHAPE,
+    Outcome.CHANGED_INPUT,
+    Outcome.NOT_FINITE,
+    Outcome.WRONG_VALUE,
+    Outcome.WRONG_GRADIENT,
+}
+
+
+def _safe_verdict(paper: Paper, got: list[Response]) -> engine.Verdict:
+    """The verdict on responses that may be of any form."""
+    try:
+        return paper.verdict(got)
+    except Exception:
+        told = "what came back has not the form of an answer: something in the process was tampered with."
+        return engine.Verdict(paper.exercise.name, Outcome.FORBIDDEN, told)
+
+
+def _shown_by_check(attendance: Attendance, name: str, public: Paper) -> bool | None:
+    try:
+        return _safe_verdict(public, attendance.responses(name, public)).outcome is not Outcome.RIGHT
+    except warm.Stopped:
+        return None
+    except NotPrepared:
+        return True
+
+
+# how an error that the walls or a limit gave rise to is told from others: its type and message
+CAUSES = [
+    (Outcome.OUT_OF_MEMORY, r"^MemoryError|can't allocate memory|Cannot allocate memory"),
+    (Outcome.TOO_MANY_PROCESSES, r"^BlockingIOError.*Errno 11|can't start new thread"),
+    (Outcome.TOO_LARGE_FILE, r"File too large|No space left on device|Errno 24|Disk quota"),
+    (
+        Outcome.FORBIDDEN,
+        r"^PermissionError|Read-only file system|Network is unreachable|^gaierror|name resolution"
+        r"|(Import|ModuleNotFound)Error: .*genimg_ref|Operation not permitted",
+    ),
+]
+
+
+def _named(verdict: engine.Verdict, got: list[Response], refused: list[str]) -> engine.Verdict:
+    """A verdict of `RAISED` by what gave rise to the error, if a wall or a limit did."""
+    if verdict.outcome is not Outcome.RAISED:
+        return verdict
+    for response in got:
+        error = response.get("raised") or {}
+        told = f"{error.get('type')}: {error.get('message')}"
+        missing = re.match(r"NameError: name '(\w+)' is not defined", told)
+        if missing and missing[1] in refused:
+            reason = f"it needs `{missing[1]}` of `genimg_ref`, but an answer has to do without that package."
+            return engine.Verdict(verdict.exercise, Outcome.FORBIDDEN, reason)
+        for outcome, pattern in CAUSES:
+            if re.search(pattern, told):
+                return engine.Verdict(verdict.exercise, outcome, verdict.message, verdict.hint)
+    return verdict
+
+
+def _raised(response: Response) -> str:
+    error = response["raised"]
+    line = f", in `{error['line']}`" if error["line"] else ""
+    return f"raised {error['type']}: {error['message'].rstrip('.')}{line}."

@@ -1,0 +1,266 @@
+"""What of a notebook an answer needs: its definition and, transitively, all that binds the names it uses.
+
+Cells are text that nobody has checked. They are parsed here, behind the walls, since Python's own parser can be
+crashed by nesting. Nothing is run here.
+"""
+
+import ast
+import builtins
+import io
+import re
+import symtable
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+REFERENCE = "genimg_ref"
+# cell magics whose body is ordinary code of the notebook
+TRANSPARENT = re.compile(r"\A\s*%%(time|timeit|capture|prun|mypy|memray)\b[^\n]*\n")
+OPAQUE = re.compile(r"\A\s*%%")
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement at the top level of a cell.
+
+    Attributes:
+        filename: of the cell, for tracebacks.
+        binds: the global names that it binds, or whose value it changes.
+        uses: the global names that it, or a function defined in it, looks up.
+    """
+
+    node: ast.stmt
+    source: str
+    filename: str
+    binds: frozenset[str]
+    uses: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """The statements of a notebook in order, and what is wrong with the cells that could not be parsed.
+
+    Attributes:
+        texts: the cells after magics were taken out, by file name.
+        broken: the error of each cell that is no Python, by the names that it would have defined.
+        refused: names that the notebook takes from the reference, which is not there.
+    """
+
+    statements: tuple[Statement, ...]
+    texts: dict[str, str]
+    broken: dict[str, SyntaxError]
+    refused: frozenset[str]
+
+
+def read(cells: Iterable[str], label: str = "cell") -> Notebook:
+    """Parse the cells, one by one: what is wrong with one of them is lost with it alone."""
+    statements: list[Statement] = []
+    texts: dict[str, str] = {}
+    broken: dict[str, SyntaxError] = {}
+    refused: set[str] = set()
+    for number, cell in enumerate(cells, start=1):
+        filename = f"<{label} {number}>"
+        text, parsed = _parse(TRANSPARENT.sub("\n", cell), filename)
+        texts[filename] = text
+        if isinstance(parsed, SyntaxError):
+            broken |= dict.fromkeys(_names_defined(text), parsed)
+            continue
+        lines = text.splitlines()
+        for node in parsed.body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                node, taken = _without_reference(node)
+                refused |= taken
+                if node is None:
+                    continue
+            try:
+                statements.append(_statement(node, lines, filename))
+            except (SyntaxError, ValueError, RecursionError):  # parsed, and no program all the same
+                broken |= dict.fromkeys(_names_defined(_text_of(node, lines)), SyntaxError("not a program"))
+    return Notebook(tuple(statements), texts, broken, frozenset(refused))
+
+
+def _parse(cell: str, filename: str) -> tuple[str, ast.Module | SyntaxError]:
+    """A cell as plain Python, and parsed.
+
+    Lines that are magics or shell escapes become calls, which stand alone or bind a name; no answer needs them.
+    A cell that some magic takes whole becomes empty.
+    """
+    if OPAQUE.match(cell):
+        return "", ast.Module([], [])
+    try:
+        return cell, ast.parse(cell, filename)
+    except SyntaxError:
+        pass
+    except (ValueError, RecursionError, MemoryError) as error:
+        return cell, SyntaxError(str(error))
+    try:
+        cell = _transformer.transform_cell(cell)
+        return cell, ast.parse(cell, filename)
+    except SyntaxError as error:
+        return cell, error
+    except (ValueError, RecursionError, MemoryError) as error:
+        return cell, SyntaxError(str(error))
+
+
+_transformer = TransformerManager()
+
+
+def _names_defined(text: str) -> list[str]:
+    return re.findall(r"^(?:async\s+def|def|class)\s+(\w+)", text, re.MULTILINE)
+
+
+def _without_reference(
+    node: ast.Import | ast.ImportFrom,
+) -> tuple[ast.Import | ast.ImportFrom | None, set[str]]:
+    """An import statement without what it takes from the reference, and the names of that."""
+
+    def of_reference(module: str | None) -> bool:
+        return (module or "").split(".")[0] == REFERENCE
+
+    if isinstance(node, ast.ImportFrom):
+        names = {alias.asname or alias.name for alias in node.names}
+        return (None, names) if of_reference(node.module) else (node, set())
+    taken = {a.asname or a.name.split(".")[0] for a in node.names if of_reference(a.name)}
+    left = [alias for alias in node.names if not of_reference(alias.name)]
+    return (ast.copy_location(ast.Import(left), node) if left else None), taken
+
+
+def _statement(node: ast.stmt, lines: list[str], filename: str) -> Statement:
+    source = _text_of(node, lines)
+    try:
+        table = symtable.symtable(source, filename, "exec")
+    except SyntaxError:  # the line began with the end of another statement
+        table = symtable.symtable(ast.unparse(node), filename, "exec")
+    return Statement(node, source, filename, frozenset(_bound(node, table)), frozenset(_used(table)))
+
+
+def _text_of(node: ast.stmt, lines: list[str]) -> str:
+    decorators = node.decorator_list if isinstance(node, Definition) else []
+    first = min([node.lineno, *(d.lineno for d in decorators)])
+    return "\n".join(lines[first - 1 : node.end_lineno])
+
+
+def _bound(node: ast.stmt, table: symtable.SymbolTable) -> Iterator[str]:
+    """Names bound by the statement, and names of the objects into which it stores something."""
+    for symbol in table.get_symbols():
+        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace():
+            yield symbol.get_name()
+    if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+        yield "*"
+    if isinstance(node, Definition):
+        return
+    for target in ast.walk(node):
+        if isinstance(target, ast.Attribute | ast.Subscript) and isinstance(target.ctx, ast.Store):
+            value: ast.expr = target
+            while isinstance(value, ast.Attribute | ast.Subscript):
+                value = value.value
+            if isinstance(value, ast.Name):
+                yield value.id
+
+
+def _used(table: symtable.SymbolTable) -> Iterator[str]:
+    """Global names that the statement looks up, at once or when a function defined in it is called."""
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global()):
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _used(child)
+
+
+def definition(notebook: Notebook, name: str) -> Statement | None:
+    """The definition of ``name`` that counts: the last one that is more than an untouched stub."""
+    found = [s for s in notebook.statements if name in s.binds and not is_import(s)]
+    attempted = [s for s in found if not untouched(s)]
+    return (attempted or found or [None])[-1]
+
+
+def is_import(statement: Statement) -> bool:
+    return isinstance(statement.node, ast.Import | ast.ImportFrom)
+
+
+def untouched(statement: Statement) -> bool:
+    """Whether a statement is a stub that nobody has filled in."""
+    return isinstance(statement.node, Definition) and is_stub(statement.node)
+
+
+def as_module(statement: Statement) -> ast.Module:
+    """A program of this statement alone."""
+    return ast.Module([statement.node], [])
+
+
+def is_stub(node: Definition) -> bool:
+    """Whether a function, or a method of a class, begins by raising NotImplementedError or does nothing."""
+    body = [part for part in node.body if not _is_text(part) and not isinstance(part, ast.Pass)]
+    if isinstance(node, ast.ClassDef):
+        return not body or any(isinstance(part, Definition) and is_stub(part) for part in body)
+    return not body or (isinstance(body[0], ast.Raise) and _raises_not_implemented(body[0]))
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """A docstring, or three dots."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _raises_not_implemented(node: ast.Raise) -> bool:
+    error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return isinstance(error, ast.Name) and error.id == "NotImplementedError"
+
+
+def needed(notebook: Notebook, name: str) -> list[Statement]:
+    """The statements that the answer ``name`` needs, in the order of the notebook."""
+    chosen = definition(notebook, name)
+    if chosen is None:
+        return []
+    kept = {id(chosen)} | {id(s) for s in notebook.statements if "*" in s.binds}
+    open_names, known = set(chosen.uses), {name}
+    while open_names:
+        wanted = open_names.pop()
+        known.add(wanted)
+        for statement in notebook.statements:
+            if wanted in statement.binds and wanted != name and id(statement) not in kept:
+                kept.add(id(statement))
+                open_names |= statement.uses - known
+    return [s for s in notebook.statements if id(s) in kept]
+
+
+def fingerprint(statements: Iterable[Statement]) -> str:
+    """The tokens of some statements without names, layout, comments and docstrings, separated by spaces.
+
+    Names that are bound here become v0, v1 ... in the order in which they appear; names of libraries stay.
+    """
+    nodes = [_without_docstrings(s.node) for s in statements if not is_import(s)]
+    tree = ast.parse(ast.unparse(ast.Module(nodes, [])))
+    own = set(_own_names(tree))
+    numbers: dict[str, str] = {}
+
+    def shown(token: tokenize.TokenInfo) -> str:
+        if token.type == tokenize.NAME and token.string in own and not token.string.startswith("__"):
+            return numbers.setdefault(token.string, f"v{len(numbers)}")
+        return token.string.replace(" ", "_")
+
+    layout = {tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(ast.unparse(tree)).readline)
+    return " ".join(shown(token) for token in tokens if token.type not in layout)
+
+
+def _without_docstrings(node: ast.stmt) -> ast.stmt:
+    copy = ast.parse(ast.unparse(node)).body[0]
+    for part in ast.walk(copy):
+        if isinstance(part, Definition) and len(part.body) > 1:
+            part.body = [p for p in part.body if not _is_text(p)] or [ast.Pass()]
+    return copy
+
+
+def _own_names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, Definition):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif (
+            isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and not hasattr(builtins, node.id)
+        ):
+            yield node.id
