@@ -196,7 +196,7 @@ def _difference(expected: Any, got: Any, what: str, tolerance: Tolerance) -> Fin
 def _difference_of_gradients(expected: Any, got: Any, what: str, tolerance: Tolerance) -> Finding | None:
     """As `_difference`, but no gradient and a gradient of zeros are the same."""
     if isinstance(expected, dict) and isinstance(got, dict):
-        pairs = [(expected[k], got[k], f"{what} `{k}`") for k in expected]
+        pairs = [(expected[k], got.get(k), f"{what} `{k}`") for k in expected]
     elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
         place = f"{what}, parameter" if what.endswith("`") else what
         both = enumerate(zip(expected, got, strict=True), start=1)

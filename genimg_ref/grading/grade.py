@@ -1,6 +1,7 @@
 """Grade one submission: have its answers run behind the walls, and judge here what comes back."""
 
 import atexit
+import contextlib
 import functools
 import hashlib
 import re
@@ -13,20 +14,22 @@ import numpy as np
 import torch
 
 import genimg_ref
-from genimg_ref.exercises import engine
+from genimg_ref.exercises import engine, probe
 from genimg_ref.exercises.compare import Outcome, Response
-from genimg_ref.exercises.engine import PUBLIC_SEEDS, Case, Exercise, Misconception
+from genimg_ref.exercises.engine import PUBLIC_SEEDS, Exercise, Misconception
 from genimg_ref.grading import warm
 from genimg_ref.grading.assignment import Assignment
+from genimg_ref.grading.inside import wire
 from genimg_ref.grading.results import Mark, Result, Submission
 
 MAX_MESSAGE = 600
+MAX_HEADER = 1 << 18
 
 
 def grade(submission: Submission, assignment: Assignment, isolation: str = "sandbox") -> Result:
     """The marks of one submission. The same submission and assignment always give the same result.
 
-    An exercise on which the grader's own machinery fails twice has no mark, which is not the same as none earned.
+    Where the grader's own machinery fails twice there is no mark, which is not the same as none earned.
     """
     marks, fingerprints = _marks(submission, assignment, isolation)
     deduction, lateness = assignment.deduction(submission.submitted)
@@ -61,7 +64,10 @@ class Paper:
         if order is not None:  # so that an answer cannot go by the number of times that it was called
             self.cases = [self.cases[k] for k in order.permutation(len(self.cases))]
         self.requests = [warm.request("call", case.request) for case in self.cases]
-        self.expected = engine.respond(exercise, exercise.reference, self.cases)
+        raw = [probe.run(exercise.reference, case.request) for case in self.cases]
+        self.expected = [engine.observed(exercise, response) for response in raw]
+        # an answer may be wrong in size, but not so wrong that judging it would take the grader's memory
+        self.most = [(MAX_HEADER, 4 * len(wire.pack(response)) + MAX_HEADER) for response in raw]
         self.of_mistake = functools.cache(self._of_mistake)
 
     def _of_mistake(self, name: str) -> list[Response]:
@@ -110,7 +116,7 @@ def close() -> None:
 
 
 class Attendance:
-    """One student's workers, one after the other: where one was stopped the next exercise gets a fresh one."""
+    """One student's workers: where one was stopped the next exercise gets a fresh one."""
 
     def __init__(self, submission: Submission, assignment: Assignment, isolation: str) -> None:
         self.isolation = isolation
@@ -133,7 +139,7 @@ class Attendance:
         self.worker = self.exits.enter_context(_warm(self.isolation).worker(self.limits))
         return self.worker.ask(self.opening, self.limits.call_seconds)
 
-    def ask(self, packed: bytes) -> Any:
+    def ask(self, packed: bytes, most: tuple[int, int] = warm.MOST) -> Any:
         """Ask the worker, within the time that this student has left."""
         left = self.deadline - time.monotonic()
         if left <= 0:
@@ -142,17 +148,17 @@ class Attendance:
         if self.worker is None or self.worker.ended is not None:
             self.start()
         assert self.worker is not None
-        return self.worker.ask(packed, min(left, self.limits.call_seconds))
+        return self.worker.ask(packed, min(left, self.limits.call_seconds), most)
 
     def responses(self, name: str, paper: Paper) -> list[Response]:
         """What an answer does in every case, up to the first in which it is not attempted."""
-        prepared = self.ask(warm.request("prepare", name))
-        if "raised" in prepared:
+        prepared = self.ask(warm.request("prepare", name), (MAX_HEADER, 0))
+        if prepared != {"prepared": True}:
             raise NotPrepared(prepared)
         responses = []
-        for packed in paper.requests:
-            responses.append(self.ask(packed))
-            if engine.not_attempted(responses[-1]):
+        for packed, most in zip(paper.requests, paper.most, strict=True):
+            responses.append(self.ask(packed, most))
+            if _is_error(responses[-1]) and engine.not_attempted(responses[-1]):
                 break
         return responses
 
@@ -195,7 +201,7 @@ def _all_the_same(
 ) -> tuple[list[Mark], dict[str, str]]:
     earned = None if outcome is Outcome.GRADER_FAULT else 0.0
     marks = [
-        Mark(chapter, name, exercise.points, earned, outcome, message[:MAX_MESSAGE])
+        Mark(chapter, name, exercise.points, earned, outcome, _printable(message))
         for name, (chapter, exercise) in assignment.specs().items()
     ]
     return marks, {}
@@ -225,7 +231,7 @@ def _judged(
                     points=exercise.points,
                     earned=float(exercise.points) if verdict.outcome is Outcome.RIGHT else 0.0,
                     outcome=verdict.outcome,
-                    message=verdict.message[:MAX_MESSAGE],
+                    message=_printable(verdict.message),
                     hint=verdict.hint,
                     mistake=next(mistakes, None),
                     code=answer.get("code", ""),
@@ -235,6 +241,12 @@ def _judged(
             if answer.get("fingerprint"):
                 fingerprints[name] = answer["fingerprint"]
     return marks, fingerprints
+
+
+def _printable(message: str) -> str:
+    """A message of bounded length without characters that reorder, hide or break what is around them."""
+    short = message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + " …"
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
 
 
 Papers = tuple[Paper, Paper]
@@ -257,11 +269,11 @@ def _verdict(
     except warm.Stopped as stopped:
         return engine.Verdict(name, stopped.outcome, stopped.message), None
     except NotPrepared as wrong:
-        told = f"its definition {_raised(wrong.response)}"
-        verdict = _named(engine.Verdict(name, Outcome.RAISED, told), [wrong.response], answer["refused"])
+        verdict = _not_prepared(name, wrong.response, answer["refused"])
     return verdict, _shown_by_check(attendance, name, public) if verdict.outcome in IN_NOTEBOOKS else None
 
 
+TAMPERED = "what came back has not the form of an answer: something in the process was tampered with."
 IN_NOTEBOOKS = {
     Outcome.RAISED,
     Outcome.WRONG_TYPE,
@@ -275,11 +287,10 @@ IN_NOTEBOOKS = {
 
 def _safe_verdict(paper: Paper, got: list[Response]) -> engine.Verdict:
     """The verdict on responses that may be of any form."""
-    try:
-        return paper.verdict(got)
-    except Exception:
-        told = "what came back has not the form of an answer: something in the process was tampered with."
-        return engine.Verdict(paper.exercise.name, Outcome.FORBIDDEN, told)
+    if all(isinstance(r, dict) and ("raised" not in r or _is_error(r)) for r in got):
+        with contextlib.suppress(Exception):  # it may be of any form further in, too
+            return paper.verdict(got)
+    return engine.Verdict(paper.exercise.name, Outcome.FORBIDDEN, TAMPERED)
 
 
 def _shown_by_check(attendance: Attendance, name: str, public: Paper) -> bool | None:
@@ -309,8 +320,9 @@ def _named(verdict: engine.Verdict, got: list[Response], refused: list[str]) -> 
     if verdict.outcome is not Outcome.RAISED:
         return verdict
     for response in got:
-        error = response.get("raised") or {}
-        told = f"{error.get('type')}: {error.get('message')}"
+        if "raised" not in response:
+            continue
+        told = f"{response['raised']['type']}: {response['raised']['message']}"
         missing = re.match(r"NameError: name '(\w+)' is not defined", told)
         if missing and missing[1] in refused:
             reason = f"it needs `{missing[1]}` of `genimg_ref`, but an answer has to do without that package."
@@ -321,7 +333,18 @@ def _named(verdict: engine.Verdict, got: list[Response], refused: list[str]) -> 
     return verdict
 
 
-def _raised(response: Response) -> str:
+def _not_prepared(name: str, response: Response, refused: list[str]) -> engine.Verdict:
+    if not _is_error(response):
+        return engine.Verdict(name, Outcome.FORBIDDEN, TAMPERED)
     error = response["raised"]
     line = f", in `{error['line']}`" if error["line"] else ""
-    return f"raised {error['type']}: {error['message'].rstrip('.')}{line}."
+    told = f"its definition raised {error['type']}: {error['message'].rstrip('.')}{line}."
+    return _named(engine.Verdict(name, Outcome.RAISED, told), [response], refused)
+
+
+def _is_error(response: Any) -> bool:
+    """Whether a response says, in the form that is agreed, that something was raised."""
+    error = response.get("raised") if isinstance(response, dict) else None
+    if not isinstance(error, dict) or error.keys() != {"type", "message", "line"}:
+        return False
+    return all(isinstance(text, str) for text in error.values())

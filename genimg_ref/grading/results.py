@@ -55,7 +55,7 @@ class Mark:
         hint: the sentence of the known mistake that the answer makes.
         mistake: that mistake's name.
         code: the student's own definition, as far as it was found.
-        shown_by_check: whether the check in the student's notebook shows the fault, too; None if nobody asked.
+        shown_by_check: whether the check in the student's notebook shows the fault, too; None if not asked.
     """
 
     chapter: str

@@ -1,8 +1,8 @@
 """The outer walls around the answers, at three levels, and which of them this machine can have.
 
-``sandbox``: bubblewrap. No network; no files but the interpreter, its packages and the worker's own, all read-only;
-process and IPC namespaces, and a further set of them for each submission (see `inside.confine`).
-``user``: no namespaces, but a user of its own; needs root. It can read whatever every user of the machine can.
+``sandbox``: bubblewrap. No network; no files but the interpreter, its packages and the worker's own, all
+read-only; process and IPC namespaces, and a further set of them for each submission (see `inside.confine`).
+``user``: no namespaces, but a user of its own; needs root. It can read whatever any user of the machine can.
 ``plain``: only limits. It can read and write whatever the person who grades can.
 """
 
@@ -30,12 +30,14 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",
+    "USER": "student",
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1",
     "MPLBACKEND": "agg",
     "MPLCONFIGDIR": "/tmp",
+    "TORCHINDUCTOR_CACHE_DIR": "/tmp",
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
 }
 
@@ -99,12 +101,14 @@ def command(level: str, files: Path, control: int) -> list[str]:
 def _walls(readable: list[str]) -> list[str]:
     """bubblewrap with everything shut but the paths in ``readable``.
 
-    Root keeps the rights that a fork needs to wall itself in, before it becomes another user. Anybody else gets
-    them in a user namespace, where they reach no further.
+    Root keeps the rights that a fork needs to wall itself in, before it becomes another user. Anybody else
+    gets them in a user namespace, where they reach no further.
     """
     as_root = os.geteuid() == 0
     rights = ["CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_SYS_PTRACE", "CAP_SETPCAP"]
     binds = [argument for path in readable for argument in ("--ro-bind", path, path)]
+    # bubblewrap would make the folders above them for root alone
+    above = sorted({str(folder) for path in [*readable, *DEVICES] for folder in Path(path).parents} - {"/"})
     return [
         *(shutil.which("bwrap") or "bwrap", "--die-with-parent", "--new-session", "--clearenv"),
         *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
@@ -112,9 +116,9 @@ def _walls(readable: list[str]) -> list[str]:
         *("--cap-drop", "ALL"),
         *(argument for right in rights for argument in ("--cap-add", right)),
         *(argument for pair in ENVIRONMENT.items() for argument in ("--setenv", *pair)),
+        *(argument for folder in above for argument in ("--perms", "0755", "--dir", folder)),
         *binds,
         *("--proc", "/proc"),
-        *("--perms", "0755", "--dir", "/dev"),
         *(argument for device in DEVICES for argument in ("--dev-bind", device, device)),
         *("--tmpfs", "/tmp"),
     ]

@@ -1,4 +1,4 @@
-"""The grader's side of a worker: start the warm parent, have it fork, ask, and end what does not end by itself."""
+"""The grader's side of a worker: start the warm parent, have it fork, ask, end what does not end by itself."""
 
 import contextlib
 import json
@@ -16,6 +16,7 @@ from genimg_ref.grading.assignment import Limits
 from genimg_ref.grading.inside import wire
 
 START_SECONDS = 120.0
+MOST = (wire.MAX_HEADER, wire.MAX_BODY)
 DISK_MB = 64
 SIGNALS = {4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM"}
 
@@ -141,13 +142,16 @@ class Worker:
             self.close()
             raise Fault("the worker did not confine itself.")
 
-    def ask(self, packed: bytes, seconds: float) -> Any:
-        """Have the worker carry out a request that `request` has made, or raise `Stopped`."""
+    def ask(self, packed: bytes, seconds: float, most: tuple[int, int] = MOST) -> Any:
+        """Have the worker carry out a request that `request` has made, or raise `Stopped`.
+
+        ``most`` is how many bytes the header and the arrays of the response may have.
+        """
         self._number += 1
         deadline = time.monotonic() + seconds
         told = f"stopped: it was still running after {seconds:g} seconds."
         self._send(wire.numbered(self._number, packed), deadline, told)
-        return self._frame(self._number, deadline, told)
+        return self._frame(self._number, deadline, told, most)
 
     def _send(self, frame: bytes, deadline: float, told: str) -> None:
         view = memoryview(frame)
@@ -172,12 +176,12 @@ class Worker:
         except BrokenPipeError:
             raise self._ending() from None
 
-    def _frame(self, number: int, deadline: float, told: str) -> Any:
+    def _frame(self, number: int, deadline: float, told: str, most: tuple[int, int] = MOST) -> Any:
         """The frame that answers request ``number``, as soon as all of it is there."""
         try:
             while True:
                 if len(self._pending) >= wire.PREFIX.size:
-                    answered, header, body = wire.prefix(bytes(self._pending[: wire.PREFIX.size]))
+                    answered, header, body = wire.prefix(bytes(self._pending[: wire.PREFIX.size]), *most)
                     if answered != number:
                         raise self._stop(Outcome.FORBIDDEN, FORGED)
                     middle = wire.PREFIX.size + header

@@ -20,12 +20,36 @@ PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 
 CAPABILITIES = 64
 SCMP_ALLOW, SCMP_ERRNO, SCMP_MASKED_EQUAL = 0x7FFF0000, 0x00050000, 7
 # Calls that could lead out of the walls, look through them, or hold memory that no limit counts.
-FORBIDDEN_CALLS = """
-    unshare setns mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr
-    ptrace process_vm_readv process_vm_writev process_madvise pidfd_getfd kcmp
-    add_key keyctl request_key bpf perf_event_open userfaultfd io_uring_setup io_uring_enter io_uring_register
-    memfd_create memfd_secret shmget shmat msgget semget mq_open quotactl
-""".split()
+FORBIDDEN_CALLS = [
+    *(
+        "unshare",
+        "setns",
+        "mount",
+        "umount2",
+        "pivot_root",
+        "chroot",
+        "move_mount",
+        "open_tree",
+        "fsopen",
+        "fsconfig",
+        "fsmount",
+        "fspick",
+        "mount_setattr",
+    ),
+    *("ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd", "kcmp"),
+    *(
+        "add_key",
+        "keyctl",
+        "request_key",
+        "bpf",
+        "perf_event_open",
+        "userfaultfd",
+        "io_uring_setup",
+        "io_uring_enter",
+        "io_uring_register",
+    ),
+    *("memfd_create", "memfd_secret", "shmget", "shmat", "msgget", "semget", "mq_open", "quotactl"),
+]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -1,7 +1,7 @@
 """What of a notebook an answer needs: its definition and, transitively, all that binds the names it uses.
 
-Cells are text that nobody has checked. They are parsed here, behind the walls, since Python's own parser can be
-crashed by nesting. Nothing is run here.
+Cells are text that nobody has checked. They are parsed here, behind the walls, since Python's own parser can
+be crashed by nesting. Nothing is run here.
 """
 
 import ast
@@ -13,12 +13,14 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from IPython.core.inputtransformer2 import TransformerManager
-
 REFERENCE = "genimg_ref"
 # cell magics whose body is ordinary code of the notebook
 TRANSPARENT = re.compile(r"\A\s*%%(time|timeit|capture|prun|mypy|memray)\b[^\n]*\n")
 OPAQUE = re.compile(r"\A\s*%%")
+# lines that are magics or shell escapes, with what they continue on, alone or on the right of an assignment
+TIMED = re.compile(r"^([ \t]*)%time[ \t]+", re.MULTILINE)
+MAGIC = re.compile(r"^([ \t]*)(?:[\w, \t]+=[ \t]*)?[%!?](?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
+HELP = re.compile(r"^([ \t]*)[\w.]+\?+[ \t]*$", re.MULTILINE)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -28,15 +30,21 @@ class Statement:
 
     Attributes:
         filename: of the cell, for tracebacks.
-        binds: the global names that it binds, or whose value it changes.
+        defines: the global names that it binds.
+        touches: the global names into whose value it stores something.
         uses: the global names that it, or a function defined in it, looks up.
     """
 
     node: ast.stmt
     source: str
     filename: str
-    binds: frozenset[str]
+    defines: frozenset[str]
+    touches: frozenset[str]
     uses: frozenset[str]
+
+    @property
+    def binds(self) -> frozenset[str]:
+        return self.defines | self.touches
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,11 @@ def read(cells: Iterable[str], label: str = "cell") -> Notebook:
         lines = text.splitlines()
         for node in parsed.body:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                node, taken = _without_reference(node)
+                left, taken = _without_reference(node)
                 refused |= taken
-                if node is None:
+                if left is None:
                     continue
+                node = left
             try:
                 statements.append(_statement(node, lines, filename))
             except (SyntaxError, ValueError, RecursionError):  # parsed, and no program all the same
@@ -83,29 +92,27 @@ def read(cells: Iterable[str], label: str = "cell") -> Notebook:
 
 
 def _parse(cell: str, filename: str) -> tuple[str, ast.Module | SyntaxError]:
-    """A cell as plain Python, and parsed.
-
-    Lines that are magics or shell escapes become calls, which stand alone or bind a name; no answer needs them.
-    A cell that some magic takes whole becomes empty.
-    """
+    """A cell as plain Python, and parsed. Magics and shell escapes are taken out; no answer needs them."""
     if OPAQUE.match(cell):
         return "", ast.Module([], [])
+    parsed = _parsed(cell, filename)
+    if isinstance(parsed, ast.Module):
+        return cell, parsed
+    plain = HELP.sub(r"\1pass", MAGIC.sub(_nothing, TIMED.sub(r"\1", cell)))
+    return plain, _parsed(plain, filename)
+
+
+def _parsed(text: str, filename: str) -> ast.Module | SyntaxError:
     try:
-        return cell, ast.parse(cell, filename)
-    except SyntaxError:
-        pass
-    except (ValueError, RecursionError, MemoryError) as error:
-        return cell, SyntaxError(str(error))
-    try:
-        cell = _transformer.transform_cell(cell)
-        return cell, ast.parse(cell, filename)
+        return ast.parse(text, filename)
     except SyntaxError as error:
-        return cell, error
+        return error
     except (ValueError, RecursionError, MemoryError) as error:
-        return cell, SyntaxError(str(error))
+        return SyntaxError(str(error))
 
 
-_transformer = TransformerManager()
+def _nothing(magic: re.Match[str]) -> str:
+    return f"{magic[1]}pass" + "\n" * magic[0].count("\n")
 
 
 def _names_defined(text: str) -> list[str]:
@@ -134,7 +141,8 @@ def _statement(node: ast.stmt, lines: list[str], filename: str) -> Statement:
         table = symtable.symtable(source, filename, "exec")
     except SyntaxError:  # the line began with the end of another statement
         table = symtable.symtable(ast.unparse(node), filename, "exec")
-    return Statement(node, source, filename, frozenset(_bound(node, table)), frozenset(_used(table)))
+    names = (_defined(node, table), _touched(node), _used(table))
+    return Statement(node, source, filename, *map(frozenset, names))
 
 
 def _text_of(node: ast.stmt, lines: list[str]) -> str:
@@ -143,13 +151,16 @@ def _text_of(node: ast.stmt, lines: list[str]) -> str:
     return "\n".join(lines[first - 1 : node.end_lineno])
 
 
-def _bound(node: ast.stmt, table: symtable.SymbolTable) -> Iterator[str]:
-    """Names bound by the statement, and names of the objects into which it stores something."""
+def _defined(node: ast.stmt, table: symtable.SymbolTable) -> Iterator[str]:
     for symbol in table.get_symbols():
         if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace():
             yield symbol.get_name()
     if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
         yield "*"
+
+
+def _touched(node: ast.stmt) -> Iterator[str]:
+    """Names of objects whose attributes or elements the statement sets."""
     if isinstance(node, Definition):
         return
     for target in ast.walk(node):
@@ -172,9 +183,9 @@ def _used(table: symtable.SymbolTable) -> Iterator[str]:
 
 def definition(notebook: Notebook, name: str) -> Statement | None:
     """The definition of ``name`` that counts: the last one that is more than an untouched stub."""
-    found = [s for s in notebook.statements if name in s.binds and not is_import(s)]
+    found = [s for s in notebook.statements if name in s.defines and not is_import(s)]
     attempted = [s for s in found if not untouched(s)]
-    return (attempted or found or [None])[-1]
+    return attempted[-1] if attempted else found[-1] if found else None
 
 
 def is_import(statement: Statement) -> bool:
@@ -214,15 +225,17 @@ def needed(notebook: Notebook, name: str) -> list[Statement]:
     chosen = definition(notebook, name)
     if chosen is None:
         return []
-    kept = {id(chosen)} | {id(s) for s in notebook.statements if "*" in s.binds}
-    open_names, known = set(chosen.uses), {name}
-    while open_names:
-        wanted = open_names.pop()
+    # an answer may be made in steps: f = wrapped(f), Net.forward = forward; a stub is none of them
+    steps = [s for s in notebook.statements if name in s.binds and (s is chosen or not untouched(s))]
+    kept = {id(s) for s in notebook.statements if "*" in s.defines or s in steps}
+    open_names, known = {used for s in steps for used in s.uses}, {name}
+    while open_names - known:
+        wanted = (open_names - known).pop()
         known.add(wanted)
         for statement in notebook.statements:
-            if wanted in statement.binds and wanted != name and id(statement) not in kept:
+            if wanted in statement.binds and id(statement) not in kept:
                 kept.add(id(statement))
-                open_names |= statement.uses - known
+                open_names |= statement.uses
     return [s for s in notebook.statements if id(s) in kept]
 
 

@@ -1,8 +1,9 @@
 """Plain data through a pipe: a JSON header and the raw bytes of its arrays, both bounded.
 
-A frame is a number that tells which response answers which request, the lengths of header and body (three
-big-endian integers of four bytes), the header, the body. The header holds the data, in which ``{"$array": k}``
-stands for the k-th array, and the dtype and shape of each array; the body holds their bytes, one after the other. Nothing is unpickled, and nothing is looked up by a name that came through the pipe.
+A frame is a number, which tells what response answers what request, the lengths of header and body (three
+big-endian integers of four bytes), the header, the body. The header holds the data, in which
+``{"$array": k}`` stands for the k-th array, and the dtype and shape of each array; the body holds their
+bytes, one after the other. Nothing is unpickled, and nothing is looked up by a name that came through.
 """
 
 import json
@@ -21,8 +22,8 @@ MAX_RANK = 8
 MAX_ARRAYS = 10_000
 DTYPES = {
     np.dtype(name).name: np.dtype(name)
-    for name in ("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64").split()
-} | {name: np.dtype(name) for name in ("complex64", "complex128")}
+    for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
+}
 
 
 class Malformed(ValueError):
@@ -30,9 +31,10 @@ class Malformed(ValueError):
 
 
 def pack(data: Any) -> bytes:
-    """Plain data as a frame without its number: None, numbers, strings, arrays, lists and string-keyed dictionaries of these.
+    """Plain data as a frame without its number.
 
-    A ValueError says that it would be larger than a frame may be.
+    Plain are None, numbers, strings, arrays, lists and string-keyed dictionaries of these. A ValueError says
+    that the frame would be larger than one may be.
     """
     arrays: list[np.ndarray] = []
 
@@ -60,10 +62,10 @@ def numbered(number: int, packed: bytes) -> bytes:
     return number.to_bytes(4, "big") + packed
 
 
-def prefix(start: bytes) -> tuple[int, int, int]:
+def prefix(start: bytes, max_header: int = MAX_HEADER, max_body: int = MAX_BODY) -> tuple[int, int, int]:
     """The number of a frame and the lengths of its header and body, if they are allowed."""
     number, header, body = PREFIX.unpack(start)
-    if header > MAX_HEADER or body > MAX_BODY:
+    if header > max_header or body > max_body:
         raise Malformed(f"a frame of {header:,} + {body:,} bytes")
     return number, header, body
 

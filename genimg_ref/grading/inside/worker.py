@@ -1,7 +1,7 @@
-"""The warm parent, which has imported torch once, and its forks, each of which runs the answers of one student.
+"""The warm parent, which has imported torch once, and its forks, each of which runs one student's answers.
 
-The warm parent is told over a socket whom to fork, and hands on the two pipes and the output that it is given.
-It never reads from those pipes, so nothing of a student's reaches it. A fork confines itself, says so, and then
+The warm parent is told over a socket to fork, and hands on the two pipes and the output that it is given. It
+never reads from those pipes, so nothing of a student's reaches it. A fork confines itself, says so, and then
 answers requests: ``open`` a notebook, ``prepare`` an exercise, ``call`` its answer.
 """
 
@@ -36,6 +36,7 @@ def main() -> None:
     """Serve until the socket closes."""
     control = socket.socket(fileno=int(sys.argv[1]))
     torch.set_num_threads(1)
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # imports, at last, what every optimiser imports
     confine.adopt_orphans()
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     gc.freeze()  # pages that no collection touches stay shared with the forks
@@ -183,7 +184,8 @@ class Student:
     def respond(self, verb: str, argument: Any) -> Any:
         """Carry out one request; whatever the student's code raises is part of the response."""
         try:
-            return {"open": self.open, "prepare": self.prepare, "call": self.call}[verb](argument)
+            verbs: dict[str, Any] = {"open": self.open, "prepare": self.prepare, "call": self.call}
+            return verbs[verb](argument)
         except BaseException as error:
             return {"raised": probe.describe(error)}
 
@@ -200,8 +202,8 @@ class Student:
         """The notebook in which an exercise is answered: the last one in which it is attempted."""
         found = [(slicing.definition(notebook, name), notebook) for notebook in self.notebooks]
         defined = [(chosen, notebook) for chosen, notebook in found if chosen]
-        attempted = [pair for pair in defined if not slicing.untouched(pair[0])]
-        return (attempted or defined or [(None, None)])[-1][1]
+        attempted = [notebook for chosen, notebook in defined if not slicing.untouched(chosen)]
+        return attempted[-1] if attempted else defined[-1][1] if defined else None
 
     def _found(self, name: str) -> dict[str, Any]:
         notebook = self._notebook(name)
@@ -220,7 +222,7 @@ class Student:
         }
 
     def prepare(self, name: str) -> dict[str, Any]:
-        """Run what the answer needs, in a namespace of its own. A statement that fails loses what it binds."""
+        """Run what the answer needs, in a namespace of its own. What fails loses what it would have bound."""
         notebook = self._notebook(name)
         assert notebook is not None
         for filename, text in notebook.texts.items():
