@@ -43,8 +43,10 @@ class Limits:
         call_seconds: wall time of one call of an answer.
         submission_seconds: wall time of all calls together.
         cpu_seconds: processor time of one worker.
-        memory_mb, processes, file_mb, output_kb: memory, processes with their threads, the size of a file that is
-            written, and what is printed.
+        memory_mb: memory.
+        processes: processes and threads together.
+        file_mb: size of a file that is written.
+        output_kb: what is printed.
     """
 
     call_seconds: float = 10.0
