@@ -5,6 +5,7 @@ import contextlib
 import functools
 import hashlib
 import re
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ from genimg_ref.grading.results import Mark, Result, Submission
 
 MAX_MESSAGE = 600
 MAX_HEADER = 1 << 18
+NOT_YOURS = "not graded, through no fault of yours:"
+_turn = threading.Lock()  # a warm parent has one fork at a time
 
 
 def grade(submission: Submission, assignment: Assignment, isolation: str = "sandbox") -> Result:
@@ -31,7 +34,24 @@ def grade(submission: Submission, assignment: Assignment, isolation: str = "sand
 
     Where the grader's own machinery fails twice there is no mark, which is not the same as none earned.
     """
-    marks, fingerprints = _marks(submission, assignment, isolation)
+    with _turn:
+        marks, fingerprints = _marks(submission, assignment, isolation)
+    return _result(submission, assignment, isolation, marks, fingerprints)
+
+
+def faulty(submission: Submission, assignment: Assignment, isolation: str, why: str) -> Result:
+    """A result without marks, for a submission that the grader failed to grade."""
+    marks, fingerprints = _all_the_same(assignment, Outcome.GRADER_FAULT, f"{NOT_YOURS} {why}")
+    return _result(submission, assignment, isolation, marks, fingerprints)
+
+
+def _result(
+    submission: Submission,
+    assignment: Assignment,
+    isolation: str,
+    marks: list[Mark],
+    fingerprints: dict[str, str],
+) -> Result:
     deduction, lateness = assignment.deduction(submission.submitted)
     return Result(
         student=submission.student,

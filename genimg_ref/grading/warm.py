@@ -1,4 +1,4 @@
-"""The grader's side of a worker: start the warm parent, have it fork, ask, end what does not end by itself."""
+"""The grader's side of a worker: start the warm parent, have it fork, ask, end what does not end itself."""
 
 import contextlib
 import json
