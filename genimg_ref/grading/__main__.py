@@ -1,4 +1,4 @@
-"""``python -m genimg_ref.grading SUBMISSIONS --out OUT``: grade a folder, a file or a zip, and write the reports."""
+"""``python -m genimg_ref.grading SUBMISSIONS --out OUT``: grade a folder, a file or a zip, write reports."""
 
 import argparse
 import dataclasses
@@ -19,9 +19,9 @@ from genimg_ref.grading.results import Result, Submission
 from genimg_ref.grading.similar import pairs
 
 ALL_GRADED, FAULTS, BAD_INPUT, NO_ISOLATION, INTERRUPTED = 0, 1, 2, 3, 130
-EXIT_CODES = f"""exit codes: {ALL_GRADED} everything is graded; {FAULTS} the grader failed on something, which has no mark;
-{BAD_INPUT} something in the call or the files it names is wrong; {NO_ISOLATION} this machine cannot have the isolation asked for;
-{INTERRUPTED} interrupted: the same command goes on where it stopped"""
+EXIT_CODES = f"""exit codes: {ALL_GRADED} everything is graded; {FAULTS} the grader failed on something, which has
+no mark; {BAD_INPUT} something in the call or in the files that it names is wrong; {NO_ISOLATION} this machine
+cannot have the isolation asked for; {INTERRUPTED} interrupted: the same command goes on where it stopped"""
 
 
 def main(arguments: list[str] | None = None) -> int:

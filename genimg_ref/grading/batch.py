@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -25,7 +25,7 @@ STORE = "results"  # the folder with a file for each student that is done
 
 @contextlib.contextmanager
 def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Executor]:
-    """Processes of this machine, or those of a Dask cluster whose scheduler is at an address like tcp://host:8786."""
+    """Processes of this machine, or of a Dask cluster whose scheduler is at a place like tcp://host:8786."""
     if scheduler:
         from distributed import Client
 
@@ -57,9 +57,9 @@ def run(
 ) -> list[Result]:
     """Grade what is not graded yet and give the results of all, in the order of ``submissions``.
 
-    Each result is stored under ``out`` as soon as it is there. A stored one is taken if it comes from the same
-    files, assignment and isolation, unless ``again`` names the student. Where ``again`` names an exercise, that
-    exercise is graded anew for everybody, and the other marks stay.
+    Each result is stored under ``out`` as soon as it is there. A stored one is taken if it comes from the
+    same files, assignment and isolation, unless ``again`` names the student. Where ``again`` names an
+    exercise, that exercise is graded anew for everybody, and the other marks stay.
     """
     submissions = list(submissions)
     again = set(again)
@@ -94,32 +94,25 @@ def _graded(
     """Results as they come. Should the pool itself break, what it left is tried once more in a new one."""
     left = todo
     for last in (False, True):
-        broken: list[tuple[Work, BaseException]] = []
         if not left:
             return
+        broken: list[Work] = []
         with executor(min(workers, len(left)), scheduler) as pool:
-            futures: dict[Future[Result], Work] = {}
-            for work in left:
-                try:
-                    futures[pool.submit(grade, *work, isolation)] = work
-                except BrokenProcessPool as error:
-                    broken.append((work, error))
+            futures = {pool.submit(grade, *work, isolation): work for work in left}
             for future in concurrent.futures.as_completed(futures):
                 submission, part = futures[future]
-                error = future.exception()
-                if isinstance(error, Unavailable):
-                    raise error
-                if isinstance(error, BrokenProcessPool):
-                    broken.append(((submission, part), error))
-                elif error is not None:
+                try:
+                    yield submission, part, future.result()
+                except Unavailable:
+                    raise
+                except BrokenProcessPool as error:
+                    if last:
+                        yield submission, part, faulty(submission, part, isolation, f"{error}")
+                    broken.append((submission, part))
+                except Exception as error:
                     why = f"{type(error).__name__}: {error}"
                     yield submission, part, faulty(submission, part, isolation, why)
-                else:
-                    yield submission, part, future.result()
-        if last:
-            for (submission, part), error in broken:
-                yield submission, part, faulty(submission, part, isolation, f"the pool broke: {error}")
-        left = [work for work, _ in broken]
+        left = broken
 
 
 def stored(
