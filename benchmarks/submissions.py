@@ -2,14 +2,18 @@
 
 import ast
 import copy
+import dataclasses
 import inspect
 import itertools
+import json
 import random
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import nbformat
@@ -35,22 +39,19 @@ class Handed:
 
     Attributes:
         answers: exercise -> the code in the place of its stub; an exercise without one keeps its stub.
-        wrong: exercise -> the name of the known mistake that its answer makes.
+        right: the exercises that deserve their points.
+        unjudged: those of which it cannot be said.
         extra: a cell that comes before the answers.
-        content: the whole file, where it is not made from answers; it deserves nothing.
+        content: the whole file, where it is not made from the chapter's notebook.
     """
 
     student: str
     kind: str
     answers: dict[str, str] = field(default_factory=dict)
-    wrong: dict[str, str] = field(default_factory=dict)
+    right: frozenset[str] = frozenset()
+    unjudged: frozenset[str] = frozenset()
     extra: str = ""
-    content: bytes = b""
-    suffix: str = ".ipynb"
-
-    @property
-    def right(self) -> set[str]:
-        return set(self.answers) - set(self.wrong)
+    content: str = ""
 
 
 def portable(answer: Callable[..., Any], name: str) -> str | None:
@@ -100,10 +101,11 @@ def honest(slug: str, count: int, seed: int = 0) -> list[Handed]:
     """Students who have everything right, each by another choice among the right answers."""
     rng = random.Random(seed)
     choices = right_answers(slug)
-    return [
-        Handed(f"honest{k:04}", "honest", {name: rng.choice(codes) for name, codes in choices.items()})
-        for k in range(count)
-    ]
+    made = []
+    for k in range(count):
+        answers = {name: rng.choice(codes) for name, codes in choices.items()}
+        made.append(Handed(f"honest{k:04}", "honest", answers, frozenset(answers)))
+    return made
 
 
 def mistaken(slug: str, count: int, seed: int = 1) -> list[Handed]:
@@ -112,24 +114,20 @@ def mistaken(slug: str, count: int, seed: int = 1) -> list[Handed]:
     mistakes = itertools.cycle(known_mistakes(slug))
     made = []
     for k, student in enumerate(honest(slug, count, seed)):
-        answers, wrong = dict(student.answers), {}
-        for name, mistake, code in itertools.islice(mistakes, rng.choice((1, 2))):
-            answers[name], wrong[name] = code, mistake
-        made.append(Handed(f"mistaken{k:04}", "known mistakes", answers, wrong))
+        wrong = {name: code for name, _, code in itertools.islice(mistakes, rng.choice((1, 2)))}
+        right = student.right - wrong.keys()
+        made.append(Handed(f"mistaken{k:04}", "known mistakes", student.answers | wrong, right))
     return made
 
 
 def unfinished(slug: str, count: int, seed: int = 2) -> list[Handed]:
     """Students who stopped early: the first exercises right, the stubs of the rest untouched."""
     names = list(chapter(slug))
-    return [
-        Handed(
-            f"unfinished{k:04}",
-            "untouched stubs",
-            {name: student.answers[name] for name in names[: k % len(names)]},
-        )
-        for k, student in enumerate(honest(slug, count, seed))
-    ]
+    made = []
+    for k, student in enumerate(honest(slug, count, seed)):
+        answers = {name: student.answers[name] for name in names[: k % len(names)]}
+        made.append(Handed(f"unfinished{k:04}", "untouched stubs", answers, frozenset(answers)))
+    return made
 
 
 def notebook(slug: str, student: Handed, stripped: bool = False) -> NotebookNode:
@@ -176,9 +174,9 @@ def write(slug: str, students: list[Handed], folder: Path, stripped: bool = Fals
     """One file a student."""
     folder.mkdir(parents=True)
     for student in students:
-        path = folder / f"{student.student}{student.suffix}"
+        path = folder / f"{student.student}.ipynb"
         if student.content:
-            path.write_bytes(student.content)
+            path.write_text(student.content, "utf-8", "surrogatepass")
         else:
             nbformat.write(notebook(slug, student, stripped), path)
 
@@ -241,4 +239,49 @@ def cheats(slug: str) -> list[Handed]:
 
 
 def _cheat(kind: str, answers: dict[str, str], extra: str) -> Handed:
-    return Handed(kind.replace(" ", "-"), kind, answers, dict.fromkeys(answers, "cheat"), extra)
+    return Handed(kind.replace(" ", "-"), kind, answers, extra=extra)
+
+
+def hostile(slug: str) -> list[Handed]:
+    """The cheats, and what the red team of the tests has against this chapter, a student each."""
+    sys.path.insert(0, str(ROOT / "tests" / "grading"))
+    from hostile import PAYLOADS
+
+    made = [dataclasses.replace(cheat, kind="hostile: cheats") for cheat in cheats(slug)]
+    aside = {"marker": "bench", "outside": "/tmp/outside", "port": "9", "socket": "bench", "secret": "bench"}
+    for number, payload in enumerate(p for p in PAYLOADS if p.chapter == slug):
+        cells = [Template(cell).safe_substitute(aside, root=str(ROOT)) for cell in payload.submission]
+        notebook = {
+            "cells": [_raw_cell(c) for c in cells],
+            "metadata": {},
+            "nbformat": 4,
+            "nbformat_minor": 4,
+        }
+        attacked, bystander = frozenset([payload.attacks]), frozenset([payload.bystander])
+        made.append(
+            Handed(
+                f"hostile{number:04}",
+                "odd, but right" if payload.right else "hostile: red team",
+                right=bystander | (attacked if payload.right else frozenset()),
+                unjudged=frozenset() if payload.spares else bystander,
+                content=json.dumps(notebook),
+            )
+        )
+    return made
+
+
+def _raw_cell(code: str) -> dict[str, Any]:
+    return {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "execution_count": None}
+
+
+def mixed(slug: str, count: int) -> list[Handed]:
+    """A class of all kinds: of twenty students eight honest, six mistaken, two unfinished, four hostile."""
+    enemies = random.Random(count).sample(known := hostile(slug), min(len(known), count // 5))
+    students = [
+        *mistaken(slug, 3 * count // 10),
+        *unfinished(slug, count // 10),
+        *enemies,
+    ]
+    students += honest(slug, count - len(students))
+    random.Random(count).shuffle(students)
+    return students
