@@ -60,6 +60,24 @@ notebooks-check: $(READY)  ## say which notebooks are out of date, and why
 mutants: $(READY)  ## show how well the exercises tell right from wrong
 	$(BIN)/python -m genimg_ref.exercises.mutants
 
+# the folder, file or zip that was handed in; where results and reports go; what is graded
+SUBMISSIONS ?= submissions
+OUT ?= grades
+ASSIGNMENT ?=
+
+.PHONY: grade
+grade: $(READY)  ## grade SUBMISSIONS=folder into OUT=folder [ASSIGNMENT=file.toml] [OPTIONS='--isolation user']
+	$(BIN)/python -m genimg_ref.grading "$(SUBMISSIONS)" --out "$(OUT)" \
+	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(OPTIONS)
+
+.PHONY: gradescope
+gradescope: $(READY)  ## write OUT=autograder.zip for ASSIGNMENT=file.toml
+	$(BIN)/python -m genimg_ref.grading.package gradescope --assignment "$(ASSIGNMENT)" --out "$(OUT)"
+
+.PHONY: bench-grading
+bench-grading: $(READY)  ## measure the grader beside nbgrader and otter
+	$(BIN)/python benchmarks/grading.py $(OPTIONS)
+
 .PHONY: clean
 clean:  ## remove what was built; .venv stays
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache

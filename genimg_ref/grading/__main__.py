@@ -20,8 +20,8 @@ from genimg_ref.grading.similar import pairs
 
 ALL_GRADED, FAULTS, BAD_INPUT, NO_ISOLATION, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = f"""exit codes: {ALL_GRADED} everything is graded; {FAULTS} the grader failed on something, which has
-no mark; {BAD_INPUT} something in the call or in the files that it names is wrong; {NO_ISOLATION} this machine
-cannot have the isolation asked for; {INTERRUPTED} interrupted: the same command goes on where it stopped"""
+no mark; {BAD_INPUT} something in the call or in the files that it names is wrong; {NO_ISOLATION} this
+machine cannot have the isolation asked for; {INTERRUPTED} interrupted: the same command goes on from there"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -111,7 +111,7 @@ def _weaker(level: str) -> str:
 
 
 def _assignment(path: Path | None, out: Path, submissions: list[Submission]) -> Assignment:
-    """The assignment that is named, or the one of an earlier run, or a new one with a seed that nobody knows."""
+    """The assignment that is named, or that of an earlier run, or a new one with a seed that nobody knows."""
     if path is None:
         path = out / "assignment.toml"
         if not path.exists():

@@ -127,6 +127,7 @@ class Worker:
         try:
             socket.send_fds(warm.control, [json.dumps({"fork": order}).encode()], theirs)
         except OSError as error:
+            self.ended = {"why": "fault", "exit": 0}
             self._close_files()
             raise Fault(f"the warm parent cannot be reached: {error}.") from None
         finally:
@@ -244,6 +245,7 @@ class Worker:
     def close(self) -> dict[str, Any]:
         """End the worker, if it is there, and wait until nothing of it is left."""
         if self.ended is None:
+            self.ended = {"why": "fault", "exit": 0}  # unless there is a report
             self._close_files()
             with contextlib.suppress(OSError):
                 self.warm.control.send(json.dumps({"end": True}).encode())

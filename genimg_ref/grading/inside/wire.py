@@ -39,8 +39,8 @@ def pack(data: Any) -> bytes:
     arrays: list[np.ndarray] = []
 
     def plain(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            arrays.append(value)
+        if isinstance(value, np.ndarray | np.generic):
+            arrays.append(np.asarray(value))
             return {"$array": len(arrays) - 1}
         if isinstance(value, list | tuple):
             return [plain(item) for item in value]
