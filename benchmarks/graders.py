@@ -28,7 +28,7 @@ draws = {DRAWS}
 
 [limits]
 call_seconds = 2.0
-submission_seconds = 20.0
+submission_seconds = 10.0
 """
 POINTS = {name: exercise.points for name, exercise in chapter(SLUG).items()}
 VARIANTS = {"whole": "as handed in", "stripped": "imports and answers only"}
