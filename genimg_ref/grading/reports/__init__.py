@@ -18,8 +18,8 @@ __all__ = ["gradescope", "write"]
 def write(results: list[Result], assignment: Assignment, out: Path, pairs: Sequence[Pair] = ()) -> None:
     """Write all reports into the folder ``out``. The same results give the same bytes.
 
-    ``index.html``, ``grades.csv``, ``canvas.csv`` and ``results.json`` are for the instructor alone, each file in
-    ``students/`` for the one student, and ``junit.xml`` for a continuous integration server.
+    ``index.html``, ``grades.csv``, ``canvas.csv`` and ``results.json`` are for the instructor alone, each
+    file in ``students/`` for the one student, and ``junit.xml`` for a continuous integration server.
     """
     results = sorted(results, key=lambda result: result.student)
     files = {

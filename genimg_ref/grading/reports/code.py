@@ -2,12 +2,12 @@
 
 import re
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from genimg_ref.grading.reports.text import marked, plain, visible
+from genimg_ref.grading.reports.text import marked, visible
 
 SHOWN = 20_000  # characters
 LEXER = PythonLexer(stripnl=False, ensurenl=False)
@@ -29,11 +29,12 @@ def as_html(code: str) -> Markup:
     """What `shown` leaves of the code, highlighted if that is sure to be quick."""
     text = visible(shown(code))
     if code != shown(code) or _is_slow(text):
-        return plain(text)
-    return marked(highlight(text, LEXER, FORMATTER))
+        return marked(str(escape(text)))
+    html = highlight(text, LEXER, FORMATTER)
+    return marked(html if text.endswith("\n") else html.removesuffix("\n"))  # the formatter adds one
 
 
 def _is_slow(text: str) -> bool:
-    """Whether the lexer's patterns may need long: they go over white space and within lines again and again."""
+    """Whether the lexer may need long: its patterns go over white space and within lines again and again."""
     longest = max(map(len, text.split("\n")))
     return len(text) > SHOWN or longest > 1000 or re.search(r"\s{200}", text) is not None

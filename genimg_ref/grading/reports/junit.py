@@ -1,8 +1,8 @@
 """``junit.xml``: a test suite a student, a test case an exercise, for GitLab, Jenkins and GitHub's reporters.
 
-A wrong answer is a failure; a fault of the grader is an error; what was not attempted is skipped, which all three
-count apart from failures and from passes. GitLab shows a case's class as its suite and the text inside the element,
-others the attribute ``message``, so both are told. Time is always 0: the same marks give the same file.
+A wrong answer is a failure; a fault of the grader is an error; what was not attempted is skipped, which all
+three count apart from failures and from passes. GitLab shows the text inside the element, others the
+attribute ``message``, so both are told. Time is always 0: the same marks give the same file.
 """
 
 from collections import Counter
@@ -58,6 +58,8 @@ def _add_case(suite: ET.Element, student: str, mark: Mark) -> None:
     case = ET.SubElement(suite, "testcase", names)
     if element := _element(mark):
         told = brief(mark.message)
-        attributes = {"message": told} if element == "skipped" else {"message": told, "type": mark.outcome.value}
+        attributes = (
+            {"message": told} if element == "skipped" else {"message": told, "type": mark.outcome.value}
+        )
         text = "\n".join(filter(None, [f"{mark.outcome.value}: {told}", brief(mark.hint or "")]))
         ET.SubElement(case, element, attributes).text = text

@@ -1,9 +1,9 @@
 """The marks as CSV: ``grades.csv`` for Moodle and everything else, ``canvas.csv`` for Canvas.
 
-Moodle asks on import which column names the student and which one holds the marks: ``email`` or ``sis_id`` (its
-"ID number"), and ``total`` or any exercise. See https://docs.moodle.org/en/Grade_import. Canvas finds the columns
-by their names, a student by ``ID``, else ``SIS User ID``, else ``SIS Login ID``, else the name, and an assignment by
-its title; a row whose name holds "Points Possible" tells what it is worth
+Moodle asks on import which column names the student and which one holds the marks: ``email`` or ``sis_id``
+(its "ID number"), and ``total`` or any exercise. See https://docs.moodle.org/en/Grade_import. Canvas finds
+the columns by their names, a student by ``ID``, else ``SIS User ID``, else ``SIS Login ID``, else the name,
+and an assignment by its title; a row whose name holds "Points Possible" tells what it is worth
 (https://github.com/instructure/canvas-lms, lib/gradebook_importer.rb).
 
 A mark that waits for the grader to be mended is an empty cell, never a zero.

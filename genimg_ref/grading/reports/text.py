@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit to be shown: nothing in it may hide, run, or break the file it stands in."""
+"""Text that others wrote, made fit to be shown: nothing in it hides, runs, or breaks the file around it."""
 
 import hashlib
 import re
@@ -27,7 +27,7 @@ def _spelled(found: re.Match[str]) -> str:
 def _is_hidden(character: str) -> bool:
     code = ord(character)
     never_a_character = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
-    return never_a_character or unicodedata.category(character) in HIDDEN and character not in JOINERS
+    return never_a_character or (unicodedata.category(character) in HIDDEN and character not in JOINERS)
 
 
 def brief(text: str) -> str:
@@ -43,7 +43,7 @@ def rich(text: str) -> Markup:
 
 def plain(text: str) -> Markup:
     """``text`` as HTML, hidden characters marked."""
-    return marked(str(escape(visible(text))))
+    return marked(str(escape(brief(text))))
 
 
 def marked(html: str) -> Markup:

@@ -1,7 +1,7 @@
 """The pages: one for the instructor, and one for each student that shows nothing of the others.
 
-Each is one file that loads nothing. Everything that others wrote is escaped; should anything slip through all the
-same, the page's content security policy lets no script run but the one that sorts the overview's tables.
+Each is one file that loads nothing. Everything that others wrote is escaped; should anything slip through all
+the same, the page's content security policy lets no script run but the one that sorts the overview's tables.
 
 A student's page holds neither the seed nor a hash of it: seeds are small numbers, which one can try.
 """
@@ -19,12 +19,13 @@ from genimg_ref.grading.assignment import Assignment
 from genimg_ref.grading.reports import code
 from genimg_ref.grading.reports.kinds import KINDS, kind_of
 from genimg_ref.grading.reports.overview import overview
-from genimg_ref.grading.reports.text import file_names, number, plain, rich, visible
+from genimg_ref.grading.reports.text import brief, file_names, number, plain, rich
 from genimg_ref.grading.results import Result
 from genimg_ref.grading.similar import Pair
 
 ISOLATION = {
-    "sandbox": "each submission in a sandbox of its own, without network and without sight of any file of the course",
+    "sandbox": "each submission in a sandbox of its own, without network and without sight of any file "
+    "of the course",
     "user": "as another user with limits, but in no sandbox: an answer could read what every user may read, "
     "and reach the network",
     "plain": "as processes of the grader's own user with limits, in no sandbox: an answer could read other "
@@ -76,7 +77,7 @@ def _template(name: str) -> jinja2.Template:
     environment.filters |= {
         "rich": rich,
         "plain": plain,
-        "visible": visible,
+        "brief": brief,
         "sentence": lambda text: text[:1].upper() + text[1:],
         "number": number,
         "kind": kind_of,
