@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, "stopped; the same command goes on from here")
     if options.gradescope:
+        if results[0].earned is None:  # without a file Gradescope says that the autograder failed
+            return _fail(FAULTS, results[0].marks[0].message)
         text = json.dumps(reports.gradescope(results[0], assignment), indent=1)
         Path(options.gradescope).write_text(text + "\n", encoding="utf-8")
     if len(wanted) < len(submissions):  # the reports are about everybody who is graded so far
