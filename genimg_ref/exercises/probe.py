@@ -26,6 +26,8 @@ from torch import Tensor, nn
 MAX_ELEMENTS = 10_000_000
 MAX_ITEMS = 1_000
 MAX_DEPTH = 5
+MAX_CHARACTERS = 10_000
+MAX_BITS = 128
 
 
 def run(
@@ -185,6 +187,10 @@ def encode(value: Any, depth: int = 0) -> Any:
         return {"$type": "a NumPy array"}
     if isinstance(value, np.generic):
         value = value.item()
+    if type(value) is str and len(value) > MAX_CHARACTERS:
+        return {"$type": f"a string of {len(value):,} characters"}
+    if type(value) is int and value.bit_length() > MAX_BITS:
+        return {"$type": f"an int of {value.bit_length():,} bits"}
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, list | tuple) and len(value) <= MAX_ITEMS and depth < MAX_DEPTH:

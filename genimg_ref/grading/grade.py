@@ -143,7 +143,7 @@ class Attendance:
         self.limits = assignment.limits
         notebooks = [[s.name, list(s.cells)] for s in submission.sources if not s.problem]
         self.opening = warm.request("open", {"notebooks": notebooks, "exercises": list(assignment.specs())})
-        self.deadline = time.monotonic() + self.limits.submission_seconds
+        self.left = self.limits.submission_seconds
         self.exits = ExitStack()
         self.worker: warm.Worker | None = None
 
@@ -161,24 +161,27 @@ class Attendance:
 
     def ask(self, packed: bytes, most: tuple[int, int] = warm.MOST) -> Any:
         """Ask the worker, within the time that this student has left."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
+        if self.left <= 0:
             told = f"stopped: the {self.limits.submission_seconds:g} seconds for all answers were used up."
             raise warm.Stopped(Outcome.TIMED_OUT, told)
         if self.worker is None or self.worker.ended is not None:
             self.start()
         assert self.worker is not None
-        return self.worker.ask(packed, min(left, self.limits.call_seconds), most)
+        begun = time.monotonic()  # what the grader needs to start a worker is not the student's time
+        try:
+            return self.worker.ask(packed, min(self.left, self.limits.call_seconds), most)
+        finally:
+            self.left -= time.monotonic() - begun
 
-    def responses(self, name: str, paper: Paper) -> list[Response]:
-        """What an answer does in every case, up to the first in which it is not attempted."""
+    def responses(self, name: str, paper: Paper) -> list[Any]:
+        """What an answer does in every case, up to one in which it is not attempted or meets a wall."""
         prepared = self.ask(warm.request("prepare", name), (MAX_HEADER, 0))
         if prepared != {"prepared": True}:
             raise NotPrepared(prepared)
-        responses = []
+        responses: list[Any] = []
         for packed, most in zip(paper.requests, paper.most, strict=True):
             responses.append(self.ask(packed, most))
-            if _is_error(responses[-1]) and engine.not_attempted(responses[-1]):
+            if _is_error(responses[-1]) and (engine.not_attempted(responses[-1]) or _cause(responses[-1])):
                 break
         return responses
 
@@ -285,7 +288,11 @@ def _verdict(
     ours, public = papers
     try:
         got = attendance.responses(name, ours)
-        verdict = _named(_safe_verdict(ours, got), got, answer["refused"])
+        verdict = _safe_verdict(ours, got, answer["refused"])
+        if verdict.outcome is Outcome.RAISED:
+            error = next(response for response in got if _is_error(response))
+            if _lacking(error, answer["refused"]):
+                verdict = _of_error(name, error, "it raised", answer["refused"])
     except warm.Stopped as stopped:
         return engine.Verdict(name, stopped.outcome, stopped.message), None
     except NotPrepared as wrong:
@@ -305,8 +312,11 @@ IN_NOTEBOOKS = {
 }
 
 
-def _safe_verdict(paper: Paper, got: list[Response]) -> engine.Verdict:
+def _safe_verdict(paper: Paper, got: list[Any], refused: Iterable[str] = ()) -> engine.Verdict:
     """The verdict on responses that may be of any form."""
+    last = got[-1]
+    if _is_error(last) and _cause(last):
+        return _of_error(paper.exercise.name, last, "it raised", refused)
     if all(isinstance(r, dict) and ("raised" not in r or _is_error(r)) for r in got):
         with contextlib.suppress(Exception):  # it may be of any form further in, too
             return paper.verdict(got)
@@ -335,31 +345,34 @@ CAUSES = [
 ]
 
 
-def _named(verdict: engine.Verdict, got: list[Response], refused: list[str]) -> engine.Verdict:
-    """A verdict of `RAISED` by what gave rise to the error, if a wall or a limit did."""
-    if verdict.outcome is not Outcome.RAISED:
-        return verdict
-    for response in got:
-        if "raised" not in response:
-            continue
-        told = f"{response['raised']['type']}: {response['raised']['message']}"
-        missing = re.match(r"NameError: name '(\w+)' is not defined", told)
-        if missing and missing[1] in refused:
-            reason = f"it needs `{missing[1]}` of `genimg_ref`, but an answer has to do without that package."
-            return engine.Verdict(verdict.exercise, Outcome.FORBIDDEN, reason)
-        for outcome, pattern in CAUSES:
-            if re.search(pattern, told):
-                return engine.Verdict(verdict.exercise, outcome, verdict.message, verdict.hint)
-    return verdict
+def _cause(response: Response) -> Outcome | None:
+    """The wall or the limit that gave rise to an error, if one did."""
+    told = f"{response['raised']['type']}: {response['raised']['message']}"
+    return next((outcome for outcome, pattern in CAUSES if re.search(pattern, told)), None)
 
 
-def _not_prepared(name: str, response: Response, refused: list[str]) -> engine.Verdict:
-    if not _is_error(response):
-        return engine.Verdict(name, Outcome.FORBIDDEN, TAMPERED)
+def _lacking(response: Response, refused: Iterable[str]) -> str:
+    """The name that an answer takes from the reference, if an error says that it is not there."""
+    error = response["raised"]
+    missing = re.match(r"name '(\w+)' is not defined", error["message"])
+    return missing[1] if error["type"] == "NameError" and missing and missing[1] in refused else ""
+
+
+def _of_error(name: str, response: Response, what: str, refused: Iterable[str]) -> engine.Verdict:
+    """The verdict on an answer that raised an error, by what gave rise to it."""
+    if lacking := _lacking(response, refused):
+        reason = f"it needs `{lacking}` of `genimg_ref`, but an answer has to do without that package."
+        return engine.Verdict(name, Outcome.FORBIDDEN, reason)
     error = response["raised"]
     line = f", in `{error['line']}`" if error["line"] else ""
-    told = f"its definition raised {error['type']}: {error['message'].rstrip('.')}{line}."
-    return _named(engine.Verdict(name, Outcome.RAISED, told), [response], refused)
+    told = f"{what} {error['type']}: {error['message'].rstrip('.')}{line}."
+    return engine.Verdict(name, _cause(response) or Outcome.RAISED, told)
+
+
+def _not_prepared(name: str, response: Any, refused: list[str]) -> engine.Verdict:
+    if not _is_error(response):
+        return engine.Verdict(name, Outcome.FORBIDDEN, TAMPERED)
+    return _of_error(name, response, "its definition raised", refused)
 
 
 def _is_error(response: Any) -> bool:

@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONNOUSERSITE": "1",
+    "MALLOC_ARENA_MAX": "2",  # or each thread would take 128 MB of address space
     "MPLBACKEND": "agg",
     "MPLCONFIGDIR": "/tmp",
     "TORCHINDUCTOR_CACHE_DIR": "/tmp",

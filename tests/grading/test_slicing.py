@@ -152,3 +152,38 @@ def test_a_fingerprint_forgets_names_layout_comments_and_docstrings() -> None:
 def test_a_fingerprint_covers_helpers() -> None:
     assert "v0" in fingerprint("def helper(x): return x\ndef f(y): return helper(y)")
     assert fingerprint("k = 2\ndef f(y): return k") != fingerprint("k = 3\ndef f(y): return k")
+
+
+def test_names_are_those_that_the_cell_of_the_answer_sees() -> None:
+    cells = [
+        "def scale(x): return 1",
+        "def f(x): return scale(x)",
+        "def scale(x): return 2",
+        "def g(x): return scale(x)",
+    ]
+    assert needed("f", *cells) == ["def scale(x): return 1", "def f(x): return scale(x)"]
+    assert needed("g", *cells)[-2:] == ["def scale(x): return 2", "def g(x): return scale(x)"]
+    assert needed("f", "def f(): return K", "K = 1") == ["def f(): return K", "K = 1"]
+
+
+def test_a_modulo_beside_a_magic_stays() -> None:
+    assert needed("f", "%matplotlib inline\nN = (7\n% 4)\n!ls\ndef f(): return N") == [
+        "N = (7",
+        "def f(): return N",
+    ]
+
+
+def test_ends_of_lines_that_are_none_for_python() -> None:
+    assert needed("f", "# a\u2028b\x0c\x85\nK = 1\ndef f(): return K") == ["K = 1", "def f(): return K"]
+
+
+def test_names_declared_global_are_needed() -> None:
+    cell = "count = 0\ndef f():\n    global count\n    count = 5\n    return 1"
+    assert needed("f", cell) == ["count = 0", "def f():"]
+
+
+def test_imports_from_the_future_hold_for_the_notebook() -> None:
+    import __future__
+
+    notebook = slicing.read(["from __future__ import annotations, no_such_thing", "def f(): pass"])
+    assert notebook.future == __future__.annotations.compiler_flag

@@ -4,9 +4,13 @@ Cells are text that nobody has checked. They are parsed here, behind the walls, 
 be crashed by nesting. Nothing is run here.
 """
 
+import __future__
+
 import ast
 import builtins
+import functools
 import io
+import operator
 import re
 import symtable
 import tokenize
@@ -29,6 +33,7 @@ class Statement:
     """A statement at the top level of a cell.
 
     Attributes:
+        cell: its number, from 1.
         filename: of the cell, for tracebacks.
         defines: the global names that it binds.
         touches: the global names into whose value it stores something.
@@ -37,6 +42,7 @@ class Statement:
 
     node: ast.stmt
     source: str
+    cell: int
     filename: str
     defines: frozenset[str]
     touches: frozenset[str]
@@ -55,12 +61,14 @@ class Notebook:
         texts: the cells after magics were taken out, by file name.
         broken: the error of each cell that is no Python, by the names that it would have defined.
         refused: names that the notebook takes from the reference, which is not there.
+        future: the compiler's flags for the notebook's imports from ``__future__``.
     """
 
     statements: tuple[Statement, ...]
     texts: dict[str, str]
     broken: dict[str, SyntaxError]
     refused: frozenset[str]
+    future: int
 
 
 def read(cells: Iterable[str], label: str = "cell") -> Notebook:
@@ -69,6 +77,7 @@ def read(cells: Iterable[str], label: str = "cell") -> Notebook:
     texts: dict[str, str] = {}
     broken: dict[str, SyntaxError] = {}
     refused: set[str] = set()
+    future = 0
     for number, cell in enumerate(cells, start=1):
         filename = f"<{label} {number}>"
         text, parsed = _parse(TRANSPARENT.sub("\n", cell), filename)
@@ -76,19 +85,20 @@ def read(cells: Iterable[str], label: str = "cell") -> Notebook:
         if isinstance(parsed, SyntaxError):
             broken |= dict.fromkeys(_names_defined(text), parsed)
             continue
-        lines = text.splitlines()
+        lines = text.split("\n")  # as Python counts them
         for node in parsed.body:
             if isinstance(node, ast.Import | ast.ImportFrom):
+                future |= _future(node)
                 left, taken = _without_reference(node)
                 refused |= taken
                 if left is None:
                     continue
                 node = left
             try:
-                statements.append(_statement(node, lines, filename))
+                statements.append(_statement(node, lines, number, filename))
             except (SyntaxError, ValueError, RecursionError):  # parsed, and no program all the same
                 broken |= dict.fromkeys(_names_defined(_text_of(node, lines)), SyntaxError("not a program"))
-    return Notebook(tuple(statements), texts, broken, frozenset(refused))
+    return Notebook(tuple(statements), texts, broken, frozenset(refused), future)
 
 
 def _parse(cell: str, filename: str) -> tuple[str, ast.Module | SyntaxError]:
@@ -96,10 +106,32 @@ def _parse(cell: str, filename: str) -> tuple[str, ast.Module | SyntaxError]:
     if OPAQUE.match(cell):
         return "", ast.Module([], [])
     parsed = _parsed(cell, filename)
-    if isinstance(parsed, ast.Module):
-        return cell, parsed
-    plain = HELP.sub(r"\1pass", MAGIC.sub(_nothing, TIMED.sub(r"\1", cell)))
-    return plain, _parsed(plain, filename)
+    for _ in range(50):  # one after the other: a line that begins like a magic may be the middle of a sum
+        line = parsed.lineno if isinstance(parsed, SyntaxError) else None
+        if line is None:
+            break
+        start = sum(map(len, cell.split("\n")[: line - 1])) + line - 1
+        plain = cell[:start] + _plain(cell[start:], count=1)
+        if plain == cell:
+            break
+        cell, parsed = plain, _parsed(plain, filename)
+    if isinstance(parsed, SyntaxError):
+        plain = _plain(cell)
+        parsed = _parsed(plain, filename)
+        return plain, parsed
+    return cell, parsed
+
+
+def _plain(text: str, count: int = 0) -> str:
+    """``text`` without magics, or without one on its first line."""
+    if not count:
+        return HELP.sub(r"\1pass", MAGIC.sub(_nothing, TIMED.sub(r"\1", text)))
+    for pattern, instead in ((TIMED, r"\1"), (MAGIC, _nothing), (HELP, r"\1pass")):
+        if found := pattern.match(text):
+            return (found.expand(instead) if isinstance(instead, str) else instead(found)) + text[
+                found.end() :
+            ]
+    return text
 
 
 def _parsed(text: str, filename: str) -> ast.Module | SyntaxError:
@@ -119,6 +151,14 @@ def _names_defined(text: str) -> list[str]:
     return re.findall(r"^(?:async\s+def|def|class)\s+(\w+)", text, re.MULTILINE)
 
 
+def _future(node: ast.Import | ast.ImportFrom) -> int:
+    """The compiler's flags for an import from ``__future__``."""
+    if not isinstance(node, ast.ImportFrom) or node.module != "__future__":
+        return 0
+    features = [getattr(__future__, alias.name, None) for alias in node.names]
+    return functools.reduce(operator.or_, (f.compiler_flag for f in features if f is not None), 0)
+
+
 def _without_reference(
     node: ast.Import | ast.ImportFrom,
 ) -> tuple[ast.Import | ast.ImportFrom | None, set[str]]:
@@ -135,14 +175,14 @@ def _without_reference(
     return (ast.copy_location(ast.Import(left), node) if left else None), taken
 
 
-def _statement(node: ast.stmt, lines: list[str], filename: str) -> Statement:
+def _statement(node: ast.stmt, lines: list[str], cell: int, filename: str) -> Statement:
     source = _text_of(node, lines)
     try:
         table = symtable.symtable(source, filename, "exec")
     except SyntaxError:  # the line began with the end of another statement
         table = symtable.symtable(ast.unparse(node), filename, "exec")
     names = (_defined(node, table), _touched(node), _used(table))
-    return Statement(node, source, filename, *map(frozenset, names))
+    return Statement(node, source, cell, filename, *map(frozenset, names))
 
 
 def _text_of(node: ast.stmt, lines: list[str]) -> str:
@@ -179,6 +219,8 @@ def _used(table: symtable.SymbolTable) -> Iterator[str]:
             yield symbol.get_name()
     for child in table.get_children():
         yield from _used(child)
+        # a name that is declared global and only assigned to may be added to, as by +=
+        yield from (s.get_name() for s in child.get_symbols() if s.is_declared_global())
 
 
 def definition(notebook: Notebook, name: str) -> Statement | None:
@@ -232,11 +274,21 @@ def needed(notebook: Notebook, name: str) -> list[Statement]:
     while open_names - known:
         wanted = (open_names - known).pop()
         known.add(wanted)
-        for statement in notebook.statements:
-            if wanted in statement.binds and id(statement) not in kept:
-                kept.add(id(statement))
-                open_names |= statement.uses
+        for statement in _binders(notebook, wanted, steps[-1].cell):
+            kept.add(id(statement))
+            open_names |= statement.uses
     return [s for s in notebook.statements if id(s) in kept]
+
+
+def _binders(notebook: Notebook, name: str, cell: int) -> list[Statement]:
+    """The statements that give ``name`` its value in ``cell``, if all cells before it have been run.
+
+    What is bound further down counts only if nothing is bound further up: another answer may have a helper of
+    the same name.
+    """
+    binders = [s for s in notebook.statements if name in s.binds]
+    before = [s for s in binders if s.cell <= cell]
+    return before if any(name in s.defines for s in before) else binders
 
 
 def fingerprint(statements: Iterable[Statement]) -> str:

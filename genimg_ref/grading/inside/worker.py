@@ -226,10 +226,11 @@ class Student:
         notebook = self._notebook(name)
         assert notebook is not None
         for filename, text in notebook.texts.items():
-            linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+            lines = [f"{line}\n" for line in text.split("\n")]
+            linecache.cache[filename] = (len(text), None, lines, filename)
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
-        errors = list(_run(slicing.needed(notebook, name), vars(module)))
+        errors = list(_run(slicing.needed(notebook, name), vars(module), notebook.future))
         self.answer, self.kept = vars(module).get(name), {}
         if name not in vars(module):
             return {"raised": probe.describe(errors[-1])}
@@ -243,7 +244,9 @@ class Student:
 MAX_TEXT = 100_000
 
 
-def _run(statements: Iterable[slicing.Statement], namespace: dict[str, Any]) -> Iterator[BaseException]:
+def _run(
+    statements: Iterable[slicing.Statement], namespace: dict[str, Any], flags: int
+) -> Iterator[BaseException]:
     """Run statements in order; those that fail once more after the others, as long as that helps.
 
     So a helper may stand below what needs it.
@@ -253,8 +256,8 @@ def _run(statements: Iterable[slicing.Statement], namespace: dict[str, Any]) -> 
         failed = []
         for statement in waiting:
             try:
-                code = compile(slicing.as_module(statement), statement.filename, "exec", dont_inherit=True)
-                exec(code, namespace)
+                program = slicing.as_module(statement)
+                exec(compile(program, statement.filename, "exec", flags, dont_inherit=True), namespace)
             except BaseException as error:
                 failed.append((statement, error))
         if len(failed) == len(waiting):
