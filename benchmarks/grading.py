@@ -42,14 +42,22 @@ from genimg_ref.exercises import chapter, probe
 # ---- speed -----------------------------------------------------------------------------------------------
 
 
+ONE, TWO = "this grader, 1 worker", "this grader, 2 workers"
+SAMPLE = f"{ONE}, the sample alone"
+    "this grader, 1 worker",
+    "this grader, 2 workers",
+    "this grader, 1 worker, the sample alone",
+)
+
+
 def speed(work: Path, options: argparse.Namespace) -> None:
-    """Question 1: seconds a submission, in rounds."""
+    """Question 1: seconds a submission, in rounds; every figure is of a whole command, its start included."""
     students = submissions.honest(SLUG, options.honest)
-    one, two = Ours(work, 1), Ours(work, 2)
+    ours = Ours(work, 1)
     batches: dict[str, tuple[Grader, int]] = {
-        "this grader, 1 worker": (one, options.honest),
-        "this grader, 2 workers": (two, options.honest),
-        "this grader, 1 worker, the sample alone": (one, options.sample),
+        ONE: (ours, options.honest),
+        TWO: (Ours(work, 2), options.honest),
+        SAMPLE: (ours, options.sample),
         "nbgrader": (Nbgrader(work), options.sample),
         "otter": (Otter(work), options.sample),
     }
@@ -57,40 +65,49 @@ def speed(work: Path, options: argparse.Namespace) -> None:
         timed(grader, students[:1], "stripped")
     seconds = collections.defaultdict(list)
     full = collections.Counter[tuple[str, str]]()
+    own = []
     for number in range(options.rounds):
+        own.append(own_seconds(students))
         for variant in VARIANTS:
             order = list(batches.items())
             for name, (grader, count) in order if number % 2 == 0 else reversed(order):
                 # another sample in every round
                 batch = [students[(number * count + k) % len(students)] for k in range(count)]
                 taken, points = timed(grader, batch, variant)
-                seconds[variant, name].append(taken / count)
+                seconds[variant, name].append(taken)
                 full[variant, name] += sum(points.get(s.student) == sum(POINTS.values()) for s in batch)
                 note(f"round {number + 1}, {VARIANTS[variant]}, {name}: {taken / count:.2f} s a submission")
     for variant in VARIANTS:
-        mine = seconds[variant, "this grader, 1 worker"]
-        rows = []
-        for name, (_, count) in batches.items():
-            ratios = [a / b for a, b in zip(seconds[variant, name], mine, strict=True)]
-            graded = count * options.rounds
-            rows.append(
-                [
-                    name,
-                    count,
-                    spread(seconds[variant, name]),
-                    spread(ratios),
-                    f"{full[variant, name]} of {graded}",
-                ]
-            )
-        head = ["grader", "batch", "seconds a submission", "times ours on 1 worker", "full marks"]
-        table(f"Seconds a submission: notebooks {VARIANTS[variant]}", head, rows)
-    own = own_seconds(students)
+        each = {name: [t / count for t in seconds[variant, name]] for name, (_, count) in batches.items()}
+        rows = [
+            [
+                name,
+                count,
+                spread(each[name]),
+                spread(quotients(each[name], each[ONE]), 1),
+                spread(quotients(each[name], each[TWO]), 1),
+                f"{full[variant, name]} of {count * options.rounds}",
+            ]
+            for name, (_, count) in batches.items()
+        ]
+        head = ["grader", "batch", "seconds a submission", f"÷ {ONE}", f"÷ {TWO}", "with full marks"]
+        table(f"Notebooks: {VARIANTS[variant]}", head, rows)
+    print(f"\nMedians of {options.rounds} rounds, in parentheses the least and the greatest.")
+    more = options.honest - options.sample
+    further = [(a - b) / more for a, b in zip(seconds["whole", ONE], seconds["whole", SAMPLE], strict=True)]
+    whole = [taken / options.honest for taken in seconds["whole", ONE]]
     rows = [
-        [name, f"{own:.3f}", f"{median:.3f}", f"{median - own:.3f}"]
-        for name in list(batches)[:1]
-        if (median := statistics.median(seconds["whole", name]))
+        ["the student's own code, in a warm process", spread(own, 3)],
+        ["a submission, the start of the command shared among all", spread(whole, 3)],
+        ["beyond the student's own code", spread([a - b for a, b in zip(whole, own, strict=True)], 3)],
+        ["a further submission, without the start of the command", spread(further, 3)],
+        ["beyond the student's own code", spread([a - b for a, b in zip(further, own, strict=True)], 3)],
     ]
-    table("What is not the students' own code", ["grader", "own code, s", "in all, s", "beyond, s"], rows)
+    table(f"Where the time goes: {ONE}", ["", "seconds"], rows)
+
+
+def quotients(values: list[float], by: list[float]) -> list[float]:
+    return [a / b for a, b in zip(values, by, strict=True)]
 
 
 def own_seconds(students: list[Handed]) -> float:
@@ -109,9 +126,9 @@ def own_seconds(students: list[Handed]) -> float:
     return statistics.mean(taken[1:])  # the first was for warming up
 
 
-def spread(values: list[float]) -> str:
+def spread(values: list[float], digits: int = 2) -> str:
     """The median, and from where to where the rounds go."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 # ---- a large class ---------------------------------------------------------------------------------------
