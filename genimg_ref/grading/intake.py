@@ -46,6 +46,10 @@ class _Draft:
         self.identifiers = dict(self.owner.identifiers)
         self.submitted = self.owner.submitted
 
+    def submission(self) -> Submission:
+        identifiers = {kind: printable(text) for kind, text in self.identifiers.items()}
+        return Submission(self.key, printable(self.name), self.sources, self.submitted, identifiers)
+
 
 def collect(
     path: Path | str,
@@ -75,10 +79,7 @@ def collect(
         _set_times(Path(times), drafts)
     if late := sum(draft.owner.late and draft.submitted is None for draft in drafts):
         log.warning("Canvas marks %d submissions as late, but does not say how late: name the times.", late)
-    submissions = (
-        Submission(d.key, printable(d.name), d.sources, d.submitted, d.identifiers) for d in drafts
-    )
-    return sorted(submissions, key=lambda submission: submission.student)
+    return sorted((draft.submission() for draft in drafts), key=lambda submission: submission.student)
 
 
 # --- What was handed in -------------------------------------------------------------------------------
@@ -89,7 +90,8 @@ def _handed_in(path: Path, pattern: str | None) -> list[_Draft]:
         with entries_of(path) as entries:
             return _drafts(path, entries, pattern)
     except Refused as error:  # of a zip as a whole
-        return [_Draft(Owner(path.stem, name=path.stem), (_problem(path.name, str(error)),))]
+        (owner,) = layouts.by_name(path.stem, [], {})(Entry((path.name,), path.read_bytes))
+        return [_Draft(owner, (_problem(path.name, str(error)),))]
 
 
 def _drafts(path: Path, entries: list[Entry], pattern: str | None) -> list[_Draft]:

@@ -206,6 +206,14 @@ def test_a_key_that_somebody_made_up_to_be_anothers_changes_nothing(tmp_path: Pa
     assert len({s.student.lower() for s in found}) == len(found) == 4
 
 
+def test_a_key_that_somebody_foresaw_changes_nothing(tmp_path: Path) -> None:
+    tree(tmp_path, "A B_1_assignsubmission_file/a.ipynb", "A+B_1_assignsubmission_file/a.ipynb")
+    first = {s.student for s in collect(tmp_path)}
+    tree(tmp_path, *(f"{key}/a.ipynb" for key in first))
+    found = collect(tmp_path)
+    assert len({s.student.lower() for s in found}) == len(found) == 4
+
+
 def test_the_order_and_the_keys_are_the_same_every_time(tmp_path: Path) -> None:
     tree(tmp_path, "b/x.ipynb", "B/x.ipynb", "a/2.py", "a/1.py", "c/z/1.py", "c/1.py")
     assert collect(tmp_path) == collect(tmp_path)
@@ -373,6 +381,8 @@ def test_github_classroom(tmp_path: Path) -> None:
     found = collect(root)
     assert by_student(found) == {"ada-l": ["dcgan.ipynb"], "bob": ["x.py"], "extra": ["x.py"]}
     assert found[0].identifiers == {"github": "ada-l"}
+    found = collect(tree(root, "bob/y.py"))  # is not the repository of bob
+    assert sorted(by_student(found).values()) == [["dcgan.ipynb"], ["x.py"], ["x.py"], ["y.py"]]
 
 
 @pytest.mark.parametrize("name", ["submissions.zip", "submissions (1).zip"])
@@ -556,8 +566,8 @@ def test_a_damaged_zip(tmp_path: Path) -> None:
 
 
 def test_the_zip_handed_to_the_grader_may_be_damaged(tmp_path: Path) -> None:
-    (tmp_path / "alice.zip").write_bytes(b"hello")
-    submission = only(collect(tmp_path / "alice.zip"))
+    (tmp_path / "alice_dcgan.zip").write_bytes(b"hello")
+    submission = only(collect(tmp_path / "alice_dcgan.zip"))
     assert submission.student == "alice"
     assert "not a zip" in problem(submission)
 
@@ -732,6 +742,24 @@ def test_numbers_of_different_kinds_are_not_confused(tmp_path: Path) -> None:
     root = tree(tmp_path / "in", "adal_12_900_a.ipynb")
     bob, ada = collect(root, roster=table(tmp_path, "sid,name\n12,Bob\n"))
     assert (ada.identifiers, bob.identifiers) == ({"canvas_id": "12"}, {"sis_id": "12"})
+
+
+def test_a_submission_is_of_the_first_row_that_claims_it_and_the_second_keeps_a_row(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", "alice/a.ipynb")
+    found = collect(root, roster=table(tmp_path, "student,name,email\nalice,A,a@x.org\nalice,B,b@x.org\n"))
+    assert sorted((s.name, len(s.sources), s.identifiers["email"]) for s in found) == [
+        ("A", 1, "a@x.org"),
+        ("B", 0, "b@x.org"),
+    ]
+
+
+def test_a_section_is_nobody(tmp_path: Path) -> None:
+    root = tree(tmp_path / "in", "alice/a.ipynb", "bob/a.ipynb")
+    roster = table(tmp_path, "student,section\nalice,1\nbob,1\n")
+    times = table(tmp_path, "student,section,time\nalice,1,2026-12-01T09:00Z\n", "times.csv")
+    alice, bob = collect(root, roster=roster, times=times)
+    assert alice.submitted is not None
+    assert (bob.submitted, bob.identifiers) == (None, {"section": "1"})
 
 
 def test_absent_students_of_one_name_stay_two(tmp_path: Path) -> None:
