@@ -62,15 +62,16 @@ mutants: $(READY)  ## show how well the exercises tell right from wrong
 
 # the folder, file or zip that was handed in; where results and reports go; what is graded
 SUBMISSIONS ?= submissions
-OUT ?= grades
 ASSIGNMENT ?=
 
 .PHONY: grade
+grade: OUT ?= grades
 grade: $(READY)  ## grade SUBMISSIONS=folder into OUT=folder [ASSIGNMENT=file.toml] [OPTIONS='--isolation user']
 	$(BIN)/python -m genimg_ref.grading "$(SUBMISSIONS)" --out "$(OUT)" \
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(OPTIONS)
 
 .PHONY: gradescope
+gradescope: OUT ?= autograder.zip
 gradescope: $(READY)  ## write OUT=autograder.zip for ASSIGNMENT=file.toml
 	$(BIN)/python -m genimg_ref.grading.package gradescope --assignment "$(ASSIGNMENT)" --out "$(OUT)"
 

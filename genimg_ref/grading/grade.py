@@ -159,6 +159,11 @@ class Attendance:
         self.worker = self.exits.enter_context(_warm(self.isolation).worker(self.limits))
         return self.worker.ask(self.opening, self.limits.call_seconds)
 
+    def dismiss(self) -> None:
+        """End the worker; the next exercise gets a fresh one."""
+        self.exits.close()
+        self.worker = None
+
     def ask(self, packed: bytes, most: tuple[int, int] = warm.MOST) -> Any:
         """Ask the worker, within the time that this student has left."""
         if self.left <= 0:
@@ -189,7 +194,7 @@ class Attendance:
 class NotPrepared(Exception):
     """An answer's definition fails."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Any) -> None:
         super().__init__()
         self.response = response
 
@@ -297,7 +302,11 @@ def _verdict(
         return engine.Verdict(name, stopped.outcome, stopped.message), None
     except NotPrepared as wrong:
         verdict = _not_prepared(name, wrong.response, answer["refused"])
-    return verdict, _shown_by_check(attendance, name, public) if verdict.outcome in IN_NOTEBOOKS else None
+    if verdict.outcome in IN_NOTEBOOKS:
+        return verdict, _shown_by_check(attendance, name, public)
+    if verdict.outcome not in (Outcome.RIGHT, Outcome.NOT_ATTEMPTED):
+        attendance.dismiss()  # who met a wall may have left something behind
+    return verdict, None
 
 
 TAMPERED = "what came back has not the form of an answer: something in the process was tampered with."

@@ -121,16 +121,15 @@ def own_threads() -> int:
 
 
 def drop_privileges(user: int | None) -> None:
-    """Become ``user``, or stay who one is without any capability; neither can be undone."""
+    """Become ``user``, or stay who one is, and give up every capability, for good."""
+    for capability in range(CAPABILITIES):
+        _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails beyond the last there is
     if user is not None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-    else:
-        for capability in range(CAPABILITIES):
-            _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails beyond the last there is
-        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
-        _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
     _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     _check(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 

@@ -301,14 +301,20 @@ def fingerprint(statements: Iterable[Statement]) -> str:
     own = set(_own_names(tree))
     numbers: dict[str, str] = {}
 
-    def shown(token: tokenize.TokenInfo) -> str:
-        if token.type == tokenize.NAME and token.string in own and not token.string.startswith("__"):
+    def shown(token: tokenize.TokenInfo, before: str) -> str:
+        own_name = token.type == tokenize.NAME and token.string in own and before != "."
+        if own_name and not token.string.startswith("__"):
             return numbers.setdefault(token.string, f"v{len(numbers)}")
         return token.string.replace(" ", "_")
 
     layout = {tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
-    tokens = tokenize.generate_tokens(io.StringIO(ast.unparse(tree)).readline)
-    return " ".join(shown(token) for token in tokens if token.type not in layout)
+    tokens = [
+        token
+        for token in tokenize.generate_tokens(io.StringIO(ast.unparse(tree)).readline)
+        if token.type not in layout
+    ]
+    before = ["", *(token.string for token in tokens)]
+    return " ".join(map(shown, tokens, before))
 
 
 def _without_docstrings(node: ast.stmt) -> ast.stmt:
