@@ -23,6 +23,7 @@ from genimg_ref.grading.assignment import Assignment
 from genimg_ref.grading.inside import wire
 from genimg_ref.grading.results import Mark, Result, Submission
 
+OPEN_SECONDS = 20.0  # to read notebooks of the largest size that is taken
 MAX_MESSAGE = 600
 MAX_HEADER = 1 << 18
 NOT_YOURS = "not graded, through no fault of yours:"
@@ -157,7 +158,7 @@ class Attendance:
         """A fresh worker that has read the notebooks, and what it found in them."""
         self.exits.close()
         self.worker = self.exits.enter_context(_warm(self.isolation).worker(self.limits))
-        return self.worker.ask(self.opening, self.limits.call_seconds)
+        return self.worker.ask(self.opening, OPEN_SECONDS)
 
     def dismiss(self) -> None:
         """End the worker; the next exercise gets a fresh one."""
