@@ -44,10 +44,6 @@ from genimg_ref.exercises import chapter, probe
 
 ONE, TWO = "this grader, 1 worker", "this grader, 2 workers"
 SAMPLE = f"{ONE}, the sample alone"
-    "this grader, 1 worker",
-    "this grader, 2 workers",
-    "this grader, 1 worker, the sample alone",
-)
 
 
 def speed(work: Path, options: argparse.Namespace) -> None:
