@@ -7,7 +7,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -179,6 +179,16 @@ class Attendance:
         finally:
             self.left -= time.monotonic() - begun
 
+    @contextlib.contextmanager
+    def in_our_time(self) -> Iterator[None]:
+        """What is asked in this context takes nothing of the time for the other answers."""
+        left = self.left
+        self.left = min(left, self.limits.call_seconds)
+        try:
+            yield
+        finally:
+            self.left = left
+
     def responses(self, name: str, paper: Paper) -> list[Any]:
         """What an answer does in every case, up to one in which it is not attempted or meets a wall."""
         prepared = self.ask(warm.request("prepare", name), (MAX_HEADER, 0))
@@ -334,12 +344,13 @@ def _safe_verdict(paper: Paper, got: list[Any], refused: Iterable[str] = ()) -> 
 
 
 def _shown_by_check(attendance: Attendance, name: str, public: Paper) -> bool | None:
-    try:
-        return _safe_verdict(public, attendance.responses(name, public)).outcome is not Outcome.RIGHT
-    except warm.Stopped:
-        return None
-    except NotPrepared:
-        return True
+    with attendance.in_our_time():
+        try:
+            return _safe_verdict(public, attendance.responses(name, public)).outcome is not Outcome.RIGHT
+        except warm.Stopped:
+            return None
+        except NotPrepared:
+            return True
 
 
 # how an error that the walls or a limit gave rise to is told from others: its type and message
