@@ -19,8 +19,8 @@ from genimg_ref.grading.results import Result, Submission
 from genimg_ref.grading.similar import pairs
 
 ALL_GRADED, FAULTS, BAD_INPUT, NO_ISOLATION, INTERRUPTED = 0, 1, 2, 3, 130
-EXIT_CODES = f"""exit codes: {ALL_GRADED} everything is graded; {FAULTS} the grader failed on something,
-which has no mark; {BAD_INPUT} something in the call or in the files that it names is wrong; {NO_ISOLATION} this
+EXIT_CODES = f"""exit codes: {ALL_GRADED} everything is graded; {FAULTS} the grader failed on something, which
+has no mark; {BAD_INPUT} something in the call or in the files that it names is wrong; {NO_ISOLATION} this
 machine cannot have the isolation asked for; {INTERRUPTED} interrupted: the same command goes on from there"""
 
 
