@@ -102,7 +102,7 @@ spying(
     "forbidden system calls",
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    room = ctypes.create_string_buffer(4096)
+    room, was = ctypes.create_string_buffer(4096), os.getuid()
     calls = {
         "ptrace the parent": lambda: libc.ptrace(16, os.getppid(), 0, 0),
         "ptrace traceme": lambda: libc.ptrace(0, 0, 0, 0),
@@ -118,8 +118,8 @@ spying(
         "pivot_root": lambda: libc.syscall(155, b"/tmp", b"/tmp"),
         "shmget": lambda: -1 if libc.shmget(0, 4096, 0o1600) < 0 else 0,
         "memfd_create": lambda: -1 if libc.memfd_create(b"x", 0) < 0 else 0,
-        "setuid 0": lambda: libc.setuid(0),
-        "setresuid 0": lambda: libc.setresuid(0, 0, 0),
+        "setuid 0": lambda: libc.setuid(0) or -(was == 0),
+        "setresuid 0": lambda: libc.setresuid(0, 0, 0) or -(was == 0),
         "setgroups": lambda: libc.setgroups(1, ctypes.byref(ctypes.c_int(0))),
         "sethostname": lambda: libc.sethostname(b"x", 1),
         "keep capabilities": lambda: libc.prctl(8, 1, 0, 0, 0) or -1,
@@ -154,6 +154,11 @@ spying(
     held = (ctypes.c_uint32 * 6)()
     libc.capget((ctypes.c_uint32 * 2)(0x20080522, 0), held)
     found += [f"capabilities {list(map(hex, held))}"] if any(held) else []
+    # what root of a namespace runs would get all capabilities, but for the walls
+    ask = "import ctypes; h = (ctypes.c_uint32 * 6)(); c = ctypes.CDLL(None)\\n"
+    ask += "c.capget((ctypes.c_uint32 * 2)(0x20080522, 0), h); print(any(h) or c.unshare(0x20000) == 0)"
+    answer = subprocess.run([sys.executable, "-S", "-c", ask], capture_output=True, text=True)
+    found += [] if answer.stdout == "False\\n" else [f"capabilities of a child {answer}"]
     """,
 )
 spying(

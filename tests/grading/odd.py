@@ -85,7 +85,7 @@ PARSER_BOMBS = {
     "comprehensions": "x = " + "[0 for a in " * 90 + "b" + "]" * 90,
     "an f-string in an f-string": "x = " + "f'{" * 100 + "1" + "}'" * 100,
     "a null byte": "x = 1\0",
-    "statements": "x = 1\n" * 30_000,
+    "statements": "x = 1\n" * 10_000,
     "indentation": "".join(" " * k + "if 1:\n" for k in range(120)),
 }
 for kind, cell in PARSER_BOMBS.items():

@@ -224,6 +224,54 @@ def assert_fair(payload: Payload, result: Result) -> None:
         assert bystander.outcome is Outcome.RIGHT, f"{bystander.outcome.name}: {bystander.message}"
 
 
+WRITER = """
+@functools.cache
+def leave():
+    places = ["/dev/shm", "/run", "/var/tmp", "/tmp", os.getcwd()]
+    for folder, folders, files in os.walk("/"):
+        places.append(folder)
+        if "/torch/" in folder or folder.startswith(("/usr", "/lib")):
+            folders.clear()
+    for place in places:
+        try:
+            open(os.path.join(place, "$marker"), "w").close()
+        except OSError:
+            pass
+    import mmap, torch.nn.functional
+    torch.nn.functional.secret_of_marker = builtins.secret_of_marker = os.environ["MARKER"] = "$marker"
+
+def optimal_discriminator(p_data, p_g):
+    leave()
+    return p_data
+"""
+READER = """
+@functools.cache
+def look():
+    import torch.nn.functional
+    found = [x for x in (torch.nn.functional, builtins) if hasattr(x, "secret_of_marker")]
+    found += [name for name in os.environ if name == "MARKER"]
+    for folder, folders, files in os.walk("/"):
+        found += [folder] if "$marker" in files else []
+        if "/torch/" in folder or folder.startswith(("/usr", "/lib")):
+            folders.clear()
+    return found or "nothing"
+
+def optimal_discriminator(p_data, p_g):
+    raise RuntimeError(f"found {look()}")
+"""
+
+
+def test_a_message_for_the_next_student_does_not_arrive(surroundings: Surroundings) -> None:
+    asked = assignment("gan_math", "optimal_discriminator", limits=PATIENT)
+    messages = []
+    for student, cell in (("mallory", WRITER), ("eve", READER)):
+        cells = [IMPORTS, surroundings.fill_in(cell)]
+        (mark,) = grade.grade(submission(student, cells), asked).marks
+        messages.append((mark.outcome, mark.message))
+    assert messages[0][0] is Outcome.WRONG_VALUE
+    assert "found nothing" in messages[1][1]
+
+
 EYES = [payload for payload in PAYLOADS if payload.looks]
 
 
