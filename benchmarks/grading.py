@@ -88,7 +88,10 @@ def speed(work: Path, options: argparse.Namespace) -> None:
         ]
         head = ["grader", "batch", "seconds a submission", f"÷ {ONE}", f"÷ {TWO}", "with full marks"]
         table(f"Notebooks: {VARIANTS[variant]}", head, rows)
-    print(f"\nMedians of {options.rounds} rounds, in parentheses the least and the greatest.")
+    print(
+        f"\nMedians of {options.rounds} rounds, in parentheses the least and the greatest. nbgrader and otter "
+        f"graded {options.sample} submissions a round, not {options.honest}, one after the other, as they do."
+    )
     more = options.honest - options.sample
     further = [(a - b) / more for a, b in zip(seconds["whole", ONE], seconds["whole", SAMPLE], strict=True)]
     whole = [taken / options.honest for taken in seconds["whole", ONE]]
