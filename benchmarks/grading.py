@@ -89,7 +89,7 @@ def speed(work: Path, options: argparse.Namespace) -> None:
         head = ["grader", "batch", "seconds a submission", f"÷ {ONE}", f"÷ {TWO}", "with full marks"]
         table(f"Notebooks: {VARIANTS[variant]}", head, rows)
     print(
-        f"\nMedians of {options.rounds} rounds, in parentheses the least and the greatest. nbgrader and otter "
+        f"\nMedians of {options.rounds} rounds, in parentheses least and greatest. nbgrader and otter "
         f"graded {options.sample} submissions a round, not {options.honest}, one after the other, as they do."
     )
     more = options.honest - options.sample
