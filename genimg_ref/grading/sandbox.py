@@ -130,7 +130,8 @@ def _closed() -> list[str]:
     covered = []
     for folder in _package_folders():
         for path in folder.glob("*genimg_ref*"):
-            covered += ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
+            nothing = ["--tmpfs", str(path), "--remount-ro", str(path)]
+            covered += nothing if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
     return [*covered, "--remount-ro", "/", "--chdir", "/"]
 
 
