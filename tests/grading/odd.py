@@ -285,3 +285,62 @@ payload(
     O.RIGHT,
     right=True,
 )
+payload("an answer that is compiled", ["@torch.compile" + RIGHT], O.RIGHT, right=True)
+payload(
+    "an answer that is scripted",
+    ["@torch.jit.script" + RIGHT.replace("(p_data, p_g)", "(p_data: Tensor, p_g: Tensor) -> Tensor")],
+    O.RIGHT,
+    right=True,
+)
+payload(
+    "an answer that computes on four threads",
+    doing(
+        """
+        torch.set_num_threads(4)
+        torch.randn(500, 500) @ torch.randn(500, 500)
+        F.conv2d(torch.randn(8, 8, 32, 32), torch.randn(8, 8, 3, 3))
+        """,
+        finally_=RIGHT_VALUE,
+    ),
+    O.RIGHT,
+    right=True,
+)
+payload(
+    "an answer that takes its device from the reference",
+    [
+        "import genimg_ref\ndevice = genimg_ref.device()",
+        RIGHT.replace("    total", "    p_data = p_data.to(device)\n    total", 1),
+    ],
+    O.FORBIDDEN,
+    says="genimg_ref",
+)
+payload(
+    "an answer with a temporary file, a figure and an event loop",
+    [
+        "import asyncio\nimport matplotlib.pyplot as plt",
+        doing(
+            """
+            with tempfile.NamedTemporaryFile() as file:
+                torch.save(p_data, file.name)
+                torch.load(file.name)
+            plt.plot(p_data)
+            plt.savefig("figure.png")
+            asyncio.run(asyncio.sleep(0))
+            """,
+            finally_=RIGHT_VALUE,
+        ),
+    ],
+    O.RIGHT,
+    right=True,
+)
+payload(
+    "classes of the library in front of the answer",
+    [
+        "from dataclasses import dataclass\nfrom enum import Enum\nfrom typing import NamedTuple\n\n"
+        "@dataclass\nclass Zero:\n    value: int = 0\n\nclass Pair(NamedTuple):\n    value: int = 0\n\n"
+        "class Kind(Enum):\n    NONE = 0\n",
+        RIGHT.replace("> 0", "> Zero().value + Pair().value + Kind.NONE.value"),
+    ],
+    O.RIGHT,
+    right=True,
+)

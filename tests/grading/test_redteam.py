@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import re
 import secrets
 import signal
 import socket
@@ -272,6 +273,34 @@ def test_a_message_for_the_next_student_does_not_arrive(surroundings: Surroundin
     assert "found nothing" in messages[1][1]
 
 
+DICE = """
+import random
+
+def optimal_discriminator(p_data, p_g):
+    thrown = random.random(), np.random.rand(), torch.rand(1).item(), hash("a"), list({"a", "b", "c"})
+    raise RuntimeError(f"threw {thrown}")
+"""
+
+
+def test_the_same_submission_is_given_the_same_dice() -> None:
+    asked = assignment("gan_math", "optimal_discriminator")
+    first, again = (grade.grade(submission("mallory", [IMPORTS, DICE]), asked) for _ in range(2))
+    grade.close()
+    later = grade.grade(submission("mallory", [IMPORTS, DICE]), asked)
+    assert "threw (0." in first.marks[0].message
+    assert first == again == later
+
+
+def test_a_long_helper_of_all_answers_costs_nobody_a_mark() -> None:
+    """Its text is reported with each of the answers, and that report has bounds."""
+    helper = 'def same(x):\n    """' + "\u5b57" * 95_000 + '"""\n    return x\n'
+    asked = assignment("gan_math", limits=PATIENT)
+    solutions = (ROOT / "solutions" / "gan_math.py").read_text()
+    wordy = re.sub(r"^    return (.*)$", r"    return same(\1)", solutions, flags=re.MULTILINE)
+    result = grade.grade(submission("bob", [helper, wordy]), asked)
+    assert result.earned == result.possible == 14
+
+
 EYES = [payload for payload in PAYLOADS if payload.looks]
 
 
@@ -288,6 +317,36 @@ def test_the_time_that_the_grader_takes_to_start_is_not_the_students() -> None:
     hasty = replace(LIMITS, submission_seconds=1.0, call_seconds=1.0)
     grade.close()
     result = grade.grade(submission("bob", NEIGHBOURS), assignment("gan_math", "modes_covered", limits=hasty))
+    assert_all_right(result)
+
+
+LOOSE = [
+    payload
+    for payload in PAYLOADS
+    if payload.name
+    in {
+        "endless loop that ignores signals and errors",
+        "daemon behind a crash",
+        "fork bomb of daemons",
+        "memory of many children",
+        "wire: a verdict, and then an answer",
+        "kill everything that can be seen",
+        "patched builtins",
+    }
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give the answers a user of their own")
+@pytest.mark.parametrize("payload", LOOSE, ids=str)
+def test_behind_weaker_walls_nothing_survives_either(payload: Payload, surroundings: Surroundings) -> None:
+    cells = [surroundings.fill_in(cell) for cell in payload.submission]
+    asked = assignment(payload.chapter, payload.attacks)
+    for _ in range(2):
+        (mark,) = grade.grade(submission("mallory", cells), asked, "user").marks
+        assert mark.earned == 0 and mark.outcome is not Outcome.GRADER_FAULT
+        assert confine.descendants(grade._parents["user"].process.pid) == set()
+    honest = [IMPORTS, HONEST["modes_covered"]]
+    result = grade.grade(submission("bob", honest), assignment("gan_math", "modes_covered"), "user")
     assert_all_right(result)
 
 
