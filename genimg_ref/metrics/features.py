@@ -26,6 +26,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from genimg_ref.metrics.checks import require_images
 from genimg_ref.metrics.classifier import ConvClassifier
 
 __all__ = ["Extractor", "FashionClassifier", "Inception", "RandomFeatures", "inception_input", "resize_tf1"]
@@ -33,7 +34,6 @@ __all__ = ["Extractor", "FashionClassifier", "Inception", "RandomFeatures", "inc
 WEIGHTS = Path(__file__).parent / "files" / "fashion_classifier.safetensors"
 SHA256 = "e00e61a202741a96c11d818b9c114ebcf5b37f70b27f582dfcc9cd7e9d69a561"
 BATCH = 250  # images that are in a network at a time
-SLACK = 1e-3  # by how much rounding may carry an image out of [-1, 1]: an eighth of a grey level
 
 
 @runtime_checkable
@@ -76,7 +76,7 @@ class RandomFeatures:
     def __call__(
         self, images: Float[Tensor, "count channels height width"]
     ) -> Float[Tensor, "count {self.dim}"]:
-        _require_images(images)
+        require_images("images", images)
         return _in_batches(self._net.features, images, self._device)
 
 
@@ -160,7 +160,7 @@ class Inception:
     def __call__(
         self, images: Float[Tensor, "count channels height width"]
     ) -> Float[Tensor, "count {self.dim}"]:
-        _require_images(images)
+        require_images("images", images)
         return _in_batches(lambda part: self._network(inception_input(part)), images, self._device, batch=50)
 
 
@@ -207,19 +207,8 @@ def _in_batches(
     return torch.cat(results).to(images.device)
 
 
-def _require_images(images: Tensor) -> None:
-    if images.ndim != 4 or len(images) == 0:
-        raise ValueError(
-            "images must have shape (count, channels, height, width), at least one; "
-            f"got {tuple(images.shape)}"
-        )
-    low, high = images.min().item(), images.max().item()
-    if not (low >= -1 - SLACK and high <= 1 + SLACK):
-        raise ValueError(f"images must lie in [-1, 1]; got values from {low} to {high}")
-
-
 def _without_border(images: Tensor) -> Tensor:
-    _require_images(images)
+    require_images("images", images)
     if images.shape[1:] not in ((1, 28, 28), (1, 32, 32)):
         raise ValueError(
             f"images must have shape (count, 1, 28, 28) or (count, 1, 32, 32); got {tuple(images.shape)}"
