@@ -256,8 +256,8 @@ def _judged(
             found = attendance.start()
         except warm.Stopped as stopped:
             return _all_the_same(assignment, stopped.outcome, f"reading the notebook was {stopped.message}")
-        if "raised" in found:
-            told = f"the notebook cannot be read: {found['raised']['message']}"
+        if found.keys() != assignment.specs().keys():
+            told = f"the notebook cannot be read: {found}"
             return _all_the_same(assignment, Outcome.UNREADABLE, told)
         for name, (chapter, exercise) in assignment.specs().items():
             answer = found[name]

@@ -67,6 +67,16 @@ def test_what_changes_a_needed_object_is_needed() -> None:
     ]
 
 
+def test_what_adds_to_a_needed_object_is_needed() -> None:
+    cells = ["terms = []", "terms.append(0)", "terms.sort()", "other.append(1)", "def f(): return terms"]
+    assert needed("f", *cells) == ["terms = []", "terms.append(0)", "def f(): return terms"]
+
+
+def test_what_is_made_from_the_reference_is_refused() -> None:
+    notebook = slicing.read(["from genimg_ref import device\ndev = device()\nimages = load(dev)"])
+    assert notebook.refused == {"device", "dev", "images"}
+
+
 def test_star_imports_are_kept_and_the_reference_is_refused() -> None:
     notebook = slicing.read(
         [

@@ -25,6 +25,7 @@ OPAQUE = re.compile(r"\A\s*%%")
 TIMED = re.compile(r"^([ \t]*)%time[ \t]+", re.MULTILINE)
 MAGIC = re.compile(r"^([ \t]*)(?:[\w, \t]+=[ \t]*)?[%!?](?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
 HELP = re.compile(r"^([ \t]*)[\w.]+\?+[ \t]*$", re.MULTILINE)
+ADDING = {"add", "append", "extend", "insert", "setdefault", "update"}
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -98,6 +99,9 @@ def read(cells: Iterable[str], label: str = "cell") -> Notebook:
                 statements.append(_statement(node, lines, number, filename))
             except (SyntaxError, ValueError, RecursionError):  # parsed, and no program all the same
                 broken |= dict.fromkeys(_names_defined(_text_of(node, lines)), SyntaxError("not a program"))
+    for statement in statements:  # what is made from the reference is not there, either
+        if not isinstance(statement.node, Definition) and statement.uses & refused:
+            refused |= statement.defines
     return Notebook(tuple(statements), texts, broken, frozenset(refused), future)
 
 
@@ -200,9 +204,14 @@ def _defined(node: ast.stmt, table: symtable.SymbolTable) -> Iterator[str]:
 
 
 def _touched(node: ast.stmt) -> Iterator[str]:
-    """Names of objects whose attributes or elements the statement sets."""
+    """Names of objects whose attributes or elements the statement sets, or to which it adds something."""
     if isinstance(node, Definition):
         return
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        function = node.value.func
+        if isinstance(function, ast.Attribute) and function.attr in ADDING:
+            if isinstance(function.value, ast.Name):
+                yield function.value.id
     for target in ast.walk(node):
         if isinstance(target, ast.Attribute | ast.Subscript) and isinstance(target.ctx, ast.Store):
             value: ast.expr = target
