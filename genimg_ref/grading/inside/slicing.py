@@ -209,9 +209,9 @@ def _touched(node: ast.stmt) -> Iterator[str]:
         return
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         function = node.value.func
-        if isinstance(function, ast.Attribute) and function.attr in ADDING:
-            if isinstance(function.value, ast.Name):
-                yield function.value.id
+        owner = function.value if isinstance(function, ast.Attribute) and function.attr in ADDING else None
+        if isinstance(owner, ast.Name):
+            yield owner.id
     for target in ast.walk(node):
         if isinstance(target, ast.Attribute | ast.Subscript) and isinstance(target.ctx, ast.Store):
             value: ast.expr = target

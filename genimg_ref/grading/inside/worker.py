@@ -230,8 +230,8 @@ class Student:
         for filename, text in notebook.texts.items():
             lines = [f"{line}\n" for line in text.split("\n")]
             linecache.cache[filename] = (len(text), None, lines, filename)
-        random.seed(0)  # the generators that are not torch's; `probe` sees to that one
-        np.random.seed(0)
+        random.seed(0)  # the generators from which answers may draw; `probe` sees to torch's
+        np.random.seed(0)  # noqa: NPY002
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
         errors = list(_run(slicing.needed(notebook, name), vars(module), notebook.future))
