@@ -296,9 +296,26 @@ def test_a_long_helper_of_all_answers_costs_nobody_a_mark() -> None:
     helper = 'def same(x):\n    """' + "\u5b57" * 95_000 + '"""\n    return x\n'
     asked = assignment("gan_math", limits=PATIENT)
     solutions = (ROOT / "solutions" / "gan_math.py").read_text()
-    wordy = re.sub(r"^    return (.*)$", r"    return same(\1)", solutions, flags=re.MULTILINE)
+    wordy = re.sub(r"^    return (.*)$", r"    return same((\1))", solutions, flags=re.MULTILINE)
     result = grade.grade(submission("bob", [helper, wordy]), asked)
     assert result.earned == result.possible == 14
+
+
+def test_a_reference_that_fails_is_the_graders_fault_and_nobodys_zero(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    asked = replace(assignment("gan_math", "optimal_discriminator"), seed=10)
+    exercise = asked.specs()["optimal_discriminator"][1]
+    monkeypatch.setattr(exercise, "reference", broken)
+    for answer in (
+        HONEST["optimal_discriminator"],
+        "def optimal_discriminator(a, b):\n    raise KeyError('x')",
+    ):
+        result = grade.grade(submission("bob", [IMPORTS, answer]), asked)
+        assert [(mark.outcome, mark.earned) for mark in result.marks] == [(Outcome.GRADER_FAULT, None)]
 
 
 EYES = [payload for payload in PAYLOADS if payload.looks]
