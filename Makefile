@@ -73,6 +73,7 @@ grade: $(READY)  ## grade SUBMISSIONS=folder into OUT=folder [ASSIGNMENT=file.to
 .PHONY: gradescope
 gradescope: OUT ?= autograder.zip
 gradescope: $(READY)  ## write OUT=autograder.zip for ASSIGNMENT=file.toml
+	$(if $(ASSIGNMENT),,$(error Name what is graded: make gradescope ASSIGNMENT=assignment.toml))
 	$(BIN)/python -m genimg_ref.grading.package gradescope --assignment "$(ASSIGNMENT)" --out "$(OUT)"
 
 .PHONY: bench-grading

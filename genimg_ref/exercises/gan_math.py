@@ -700,8 +700,8 @@ def no_detach(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z:
 
 
 @discriminator_step.mistake(
-    "The first step is right, later ones are not: gradients from the step before are still there and are "
-    "added to. They have to be cleared before `backward`."
+    "Gradients that are there already, as those of an earlier step are, are added to. They have to be "
+    "cleared before `backward`."
 )
 def no_zero_grad(g: nn.Module, d: nn.Module, optimiser: Optimizer, real: Tensor, z: Tensor) -> float:
     loss = _d_loss(d(real), d(g(z).detach()))

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import datetime
+import difflib
 import json
 import re
 import secrets
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     if why := sandbox.available(options.isolation):
         return _fail(NO_ISOLATION, f"isolation {options.isolation!r}: {why}.{_weaker(options.isolation)}")
     try:
+        _apart(options.submissions, out)
         submissions = collect(options.submissions, options.pattern, options.roster, options.times)
         if options.gradescope:
             submissions = [_of_one_student(submissions, options.submissions)]
@@ -38,8 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _fail(BAD_INPUT, f"{options.submissions}: there is no submission in it")
         assignment = _assignment(options.assignment, out, submissions)
         wanted = _only(submissions, options.only)
-        _check_again(options.regrade, assignment, submissions)
-    except (ValueError, OSError) as error:
+        again = _again(options.regrade, assignment, submissions)
+    except OSError as error:
+        return _fail(BAD_INPUT, f"{error.filename}: {error.strerror}")
+    except ValueError as error:
         return _fail(BAD_INPUT, str(error))
     try:
         results = batch.run(
@@ -49,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             out,
             workers=options.workers,
             scheduler=options.scheduler,
-            again=options.regrade,
+            again=again,
             quiet=options.quiet,
         )
     except KeyboardInterrupt:
@@ -143,17 +147,41 @@ def fresh(chapters: list[str]) -> str:
     )
 
 
+def _apart(submissions: Path, out: Path) -> None:
+    """Results among the submissions would be taken for a student's the next time."""
+    one, other = submissions.resolve(), out.resolve()
+    if one == other or one in other.parents or other in one.parents:
+        raise ValueError(
+            f"the submissions ({submissions}) and --out ({out}) have to be apart from each other"
+        )
+    if other.exists() and not other.is_dir():
+        raise ValueError(f"--out {out} is a file; it has to be a folder")
+
+
+def _keys(option: str, wanted: list[str], submissions: list[Submission]) -> list[str]:
+    """The keys of students, who may be called by their keys or by their names."""
+    keys = {s.name.casefold(): s.student for s in submissions} | {s.student: s.student for s in submissions}
+    found = []
+    for name in wanted:
+        key = keys.get(name) or keys.get(name.casefold())
+        if key is None:
+            nearest = difflib.get_close_matches(name, keys.values(), n=3, cutoff=0.0)
+            raise ValueError(
+                f"{option}: there is no {name!r}; the nearest: {', '.join(dict.fromkeys(nearest))}"
+            )
+        found.append(key)
+    return found
+
+
 def _only(submissions: list[Submission], students: list[str]) -> list[Submission]:
-    known = {submission.student for submission in submissions}
-    if unknown := [student for student in students if student not in known]:
-        raise ValueError(f"--only: there is no submission of {', '.join(unknown)}")
-    return [s for s in submissions if not students or s.student in students]
+    wanted = _keys("--only", students, submissions)
+    return [s for s in submissions if not students or s.student in wanted]
 
 
-def _check_again(names: list[str], assignment: Assignment, submissions: list[Submission]) -> None:
-    known = {submission.student for submission in submissions} | assignment.specs().keys()
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"--regrade: neither a student nor an exercise: {', '.join(unknown)}")
+def _again(names: list[str], assignment: Assignment, submissions: list[Submission]) -> list[str]:
+    exercises_named = [name for name in names if name in assignment.specs()]
+    others = [name for name in names if name not in exercises_named]
+    return exercises_named + _keys("--regrade", others, submissions)
 
 
 def _of_one_student(submissions: list[Submission], folder: Path) -> Submission:

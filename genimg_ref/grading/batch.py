@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -36,6 +37,9 @@ def executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Executo
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
     try:
         yield pool
+    except KeyboardInterrupt:
+        print("\nstopping, after the students in hand ...", file=sys.stderr)
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -53,7 +53,7 @@ def _result(
     marks: list[Mark],
     fingerprints: dict[str, str],
 ) -> Result:
-    deduction, lateness = assignment.deduction(submission.submitted)
+    deduction, lateness = assignment.deduction(submission.submitted) if submission.sources else (0.0, "")
     return Result(
         student=submission.student,
         name=submission.name,
@@ -298,7 +298,7 @@ def _verdict(
     if not answer["found"]:
         if answer["error"]:
             told = f"the cell that defines it is no Python: {answer['error']}."
-            return engine.Verdict(name, Outcome.RAISED, told), True
+            return engine.Verdict(name, Outcome.RAISED, told), None
         told = f"there is no definition of `{name}` in what was handed in."
         return engine.Verdict(name, Outcome.NOT_ATTEMPTED, told), None
     ours, public = papers
@@ -385,9 +385,13 @@ def _of_error(name: str, response: Response, what: str, refused: Iterable[str]) 
         reason = f"it needs `{lacking}` of `genimg_ref`, but an answer has to do without that package."
         return engine.Verdict(name, Outcome.FORBIDDEN, reason)
     error = response["raised"]
+    outcome = _cause(response) or Outcome.RAISED
     line = f", in `{error['line']}`" if error["line"] else ""
-    told = f"{what} {error['type']}: {error['message'].rstrip('.')}{line}."
-    return engine.Verdict(name, _cause(response) or Outcome.RAISED, told)
+    message = error["message"] if len(error["message"]) < 120 else error["message"][:120] + " …"
+    told = f"{what} {error['type']}: {message.rstrip('.')}{line}."
+    if outcome is Outcome.FORBIDDEN:
+        told = f"it reached for what answers cannot have when graded, such as files or a network: {told}"
+    return engine.Verdict(name, outcome, told)
 
 
 def _not_prepared(name: str, response: Any, refused: list[str]) -> engine.Verdict:

@@ -77,8 +77,9 @@ def collect(
         _name_apart(drafts)
     if times is not None:
         _set_times(Path(times), drafts)
-    if late := sum(draft.owner.late and draft.submitted is None for draft in drafts):
-        log.warning("Canvas marks %d submissions as late, but does not say how late: name the times.", late)
+    if late := [d.owner.name for d in drafts if d.owner.late and d.submitted is None]:
+        told = "Canvas marks these as late, but not how late; give --times, or nothing is deducted: %s"
+        log.warning(told, ", ".join(sorted(late)))
     return sorted((draft.submission() for draft in drafts), key=lambda submission: submission.student)
 
 
@@ -152,7 +153,14 @@ def _too_many(files: int) -> list[Source]:
 def _chosen(entries: list[Entry]) -> list[Entry]:
     """As many as are read, in order; if there are more, notebooks go first, then what lies high up."""
     first = sorted(entries, key=lambda e: (not e.path[-1].lower().endswith(".ipynb"), len(e.path), e.path))
-    return sorted(first[:MAX_FILES], key=lambda entry: entry.path)
+    return sorted(first[:MAX_FILES], key=lambda entry: [_by_age(part) for part in entry.path])
+
+
+def _by_age(name: str) -> tuple[str, int, str]:
+    """A sorting key: ``a.ipynb`` comes before its later versions ``a-1.ipynb`` and ``a (2).ipynb``."""
+    stem, dot, suffix = name.rpartition(".")
+    version = re.fullmatch(r"(.+?)(?:[-_ ]| ?\()(\d{1,3})\)?", stem if dot else name)
+    return (version[1], int(version[2]), suffix) if version else (stem if dot else name, 0, suffix)
 
 
 def _within_bounds(sources: list[Source]) -> Iterator[Source]:
@@ -284,7 +292,8 @@ def _set_times(path: Path, drafts: list[_Draft]) -> None:
         if not found and len(named) == 1:
             found = named
         if not found:
-            log.warning("%s, line %d: there is no such student; the time is not used", path, row.line)
+            who = ", ".join(sorted(row.names() or {value for _, value in row.marks()}))
+            log.warning("%s, line %d: nobody is called %s; the time is not used", path, row.line, who)
         for draft in found:
             times[draft.key] = max(time, times.get(draft.key, time))
     for draft in drafts:

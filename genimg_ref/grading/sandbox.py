@@ -64,6 +64,8 @@ def available(level: str) -> str:
 def _no_bubblewrap() -> str:
     if not shutil.which("bwrap"):
         return "bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap)"
+    if not os.access(sys.executable, os.X_OK):
+        return f"{sys.executable} leads to an interpreter that this user cannot read"
     trial = [*_walls(_readable()), *_closed(), "--", sys.executable, "-S", "-c", ""]
     done = subprocess.run(trial, capture_output=True, text=True, timeout=60)
     if done.returncode == 0:
@@ -149,7 +151,7 @@ def _readable() -> list[str]:
         wanted.append(Path(sys.prefix))
     if base not in (Path("/"), Path("/usr"), Path("/usr/local")):
         wanted.append(base)
-    present = sorted({path for path in wanted if path.exists()})
+    present = sorted({path for path in wanted if os.path.exists(path)})
     outermost = [path for path in present if not any(other in path.parents for other in present)]
     return [str(path) for path in outermost]
 

@@ -47,6 +47,8 @@ def _asked_for(options) -> tuple[Submission, Assignment]:
         if options.assignment is not None:
             return submissions[0], assignments.load(options.assignment)
         chapters = tuple(command.answered_chapters(submissions))
+        if problems := [source.problem for source in submissions[0].sources if source.problem]:
+            raise ValueError(" ".join(problems))
         if not chapters:
             raise ValueError("the submission defines no exercise of the course; name an --assignment")
         if options.submission_seed is None:  # workers of pytest-xdist get it with the other options

@@ -252,7 +252,7 @@ def test_canvas(tmp_path: Path, packed: bool, caplog: pytest.LogCaptureFixture) 
     assert all(s.submitted is None for s in found.values())
     assert "no notebook" in problem(found["liming"])
     assert "no notebook" in problem(found["turingalan"])
-    assert "2 submissions as late" in caplog.text
+    assert "lovelaceada, noetheremmy" in caplog.text
 
 
 def test_canvas_students_of_one_name_are_told_apart_by_their_numbers(tmp_path: Path) -> None:
@@ -793,7 +793,7 @@ def test_times(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert alice.submitted == datetime.datetime(2026, 12, 1, 9, tzinfo=UTC)
     assert bob.submitted == datetime.datetime(2026, 12, 1, 10, tzinfo=UTC)
     assert carol.submitted is None
-    assert "line 6: there is no such student" in caplog.text
+    assert "line 6: nobody is called zed" in caplog.text
 
 
 def test_times_find_students_by_what_the_roster_says(tmp_path: Path) -> None:
@@ -815,3 +815,25 @@ def test_a_source_is_what_the_notebook_reader_makes_of_it(tmp_path: Path) -> Non
     source = only(collect(tree(tmp_path, "alice/a.ipynb"))).sources[0]
     assert source == notebook.read("a.ipynb", (tmp_path / "alice" / "a.ipynb").read_bytes())
     assert isinstance(source, Source)
+
+
+def test_later_versions_of_a_file_come_later(tmp_path) -> None:
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    for name in (
+        "gan_math (1).ipynb",
+        "gan_math-2.ipynb",
+        "gan_math.ipynb",
+        "dcgan.ipynb",
+        "gan_math-10.ipynb",
+    ):
+        (folder / name).write_text("{}")
+    (submission,) = collect(tmp_path)
+    names = [source.name for source in submission.sources]
+    assert names == [
+        "dcgan.ipynb",
+        "gan_math.ipynb",
+        "gan_math (1).ipynb",
+        "gan_math-2.ipynb",
+        "gan_math-10.ipynb",
+    ]

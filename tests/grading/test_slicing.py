@@ -70,6 +70,22 @@ def test_what_changes_a_needed_object_is_needed() -> None:
 def test_what_adds_to_a_needed_object_is_needed() -> None:
     cells = ["terms = []", "terms.append(0)", "terms.sort()", "other.append(1)", "def f(): return terms"]
     assert needed("f", *cells) == ["terms = []", "terms.append(0)", "def f(): return terms"]
+    cells = ["W = []", "for k in range(2):\n    W.append(k)", "H = zeros(1)", "H[0].fill_(5)", "H.mean()"]
+    kept = [*cells[:1], "for k in range(2):", *cells[2:4], "def f(): return W, H"]
+    assert needed("f", *cells, "def f(): return W, H") == kept
+
+
+def test_a_call_of_a_function_that_changes_a_needed_object_is_needed() -> None:
+    cells = [
+        "W = []\nN = 0",
+        "def fill():\n    W.append(1)",
+        "def count():\n    global N\n    N = 7",
+        "def show():\n    print(W)",
+        "fill()\ncount()\nshow()",
+        "def f(): return W, N",
+    ]
+    firsts = ["W = []", "N = 0", "def fill():", "def count():", "fill()", "count()", "def f(): return W, N"]
+    assert needed("f", *cells) == firsts
 
 
 def test_what_is_made_from_the_reference_is_refused() -> None:

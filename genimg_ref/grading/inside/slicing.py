@@ -8,6 +8,7 @@ import __future__
 
 import ast
 import builtins
+import dataclasses
 import functools
 import io
 import operator
@@ -39,6 +40,7 @@ class Statement:
         defines: the global names that it binds.
         touches: the global names into whose value it stores something.
         uses: the global names that it, or a function defined in it, looks up.
+        sets: the global names that a function defined in it binds when it is called.
     """
 
     node: ast.stmt
@@ -48,6 +50,7 @@ class Statement:
     defines: frozenset[str]
     touches: frozenset[str]
     uses: frozenset[str]
+    sets: frozenset[str]
 
     @property
     def binds(self) -> frozenset[str]:
@@ -102,7 +105,7 @@ def read(cells: Iterable[str], label: str = "cell") -> Notebook:
     for statement in statements:  # what is made from the reference is not there, either
         if not isinstance(statement.node, Definition) and statement.uses & refused:
             refused |= statement.defines
-    return Notebook(tuple(statements), texts, broken, frozenset(refused), future)
+    return Notebook(tuple(_with_calls(statements)), texts, broken, frozenset(refused), future)
 
 
 def _parse(cell: str, filename: str) -> tuple[str, ast.Module | SyntaxError]:
@@ -185,7 +188,8 @@ def _statement(node: ast.stmt, lines: list[str], cell: int, filename: str) -> St
         table = symtable.symtable(source, filename, "exec")
     except SyntaxError:  # the line began with the end of another statement
         table = symtable.symtable(ast.unparse(node), filename, "exec")
-    names = (_defined(node, table), _touched(node), _used(table))
+    touched = [] if isinstance(node, Definition) else _touched(node)
+    names = (_defined(node, table), touched, _used(table), _set_as_global(table))
     return Statement(node, source, cell, filename, *map(frozenset, names))
 
 
@@ -203,22 +207,43 @@ def _defined(node: ast.stmt, table: symtable.SymbolTable) -> Iterator[str]:
         yield "*"
 
 
-def _touched(node: ast.stmt) -> Iterator[str]:
-    """Names of objects whose attributes or elements the statement sets, or to which it adds something."""
-    if isinstance(node, Definition):
-        return
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        function = node.value.func
-        owner = function.value if isinstance(function, ast.Attribute) and function.attr in ADDING else None
+def _touched(node: ast.AST) -> Iterator[str]:
+    """Names of objects whose attributes or elements are set, or that are added to or changed in place."""
+    for part in ast.walk(node):
+        owner: ast.expr | None = None
+        if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store):
+            owner = part.value
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+            name = part.func.attr
+            if name in ADDING or (name.endswith("_") and not name.endswith("__")):
+                owner = part.func.value
+        while isinstance(owner, ast.Attribute | ast.Subscript):
+            owner = owner.value
         if isinstance(owner, ast.Name):
             yield owner.id
-    for target in ast.walk(node):
-        if isinstance(target, ast.Attribute | ast.Subscript) and isinstance(target.ctx, ast.Store):
-            value: ast.expr = target
-            while isinstance(value, ast.Attribute | ast.Subscript):
-                value = value.value
-            if isinstance(value, ast.Name):
-                yield value.id
+
+
+def _called(node: ast.stmt) -> str:
+    """The name of the function that a statement consists in calling, if it is one."""
+    if (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+    ):
+        return node.value.func.id
+    return ""
+
+
+def _with_calls(statements: list[Statement]) -> Iterator[Statement]:
+    """The same statements; one that calls a function of the notebook touches what that function changes."""
+    changes: dict[str, set[str]] = {}
+    for statement in statements:
+        if isinstance(statement.node, ast.FunctionDef):
+            outside = {name for name in _touched(statement.node) if name in statement.uses}
+            changes[statement.node.name] = outside | statement.sets
+    for statement in statements:
+        more = changes.get(_called(statement.node), set())
+        yield dataclasses.replace(statement, touches=statement.touches | more) if more else statement
 
 
 def _used(table: symtable.SymbolTable) -> Iterator[str]:
@@ -228,8 +253,14 @@ def _used(table: symtable.SymbolTable) -> Iterator[str]:
             yield symbol.get_name()
     for child in table.get_children():
         yield from _used(child)
-        # a name that is declared global and only assigned to may be added to, as by +=
-        yield from (s.get_name() for s in child.get_symbols() if s.is_declared_global())
+    yield from _set_as_global(table)  # which may be by +=
+
+
+def _set_as_global(table: symtable.SymbolTable) -> Iterator[str]:
+    """Names that functions declare global."""
+    for child in table.get_children():
+        yield from (symbol.get_name() for symbol in child.get_symbols() if symbol.is_declared_global())
+        yield from _set_as_global(child)
 
 
 def definition(notebook: Notebook, name: str) -> Statement | None:
