@@ -24,6 +24,7 @@ from genimg_ref.grading.inside import wire
 from genimg_ref.grading.results import Mark, Result, Submission
 
 OPEN_SECONDS = 20.0  # to read notebooks of the largest size that is taken
+MEANT = ("ValueError", "TypeError")  # errors that an exercise may ask for
 MAX_MESSAGE = 600
 MAX_HEADER = 1 << 18
 NOT_YOURS = "not graded, through no fault of yours:"
@@ -86,6 +87,9 @@ class Paper:
             self.cases = [self.cases[k] for k in order.permutation(len(self.cases))]
         self.requests = [warm.request("call", case.request) for case in self.cases]
         raw = [probe.run(exercise.reference, case.request) for case in self.cases]
+        for response in raw:  # for want of memory, or of something on this machine: no answer's fault
+            if response.get("raised", {}).get("type") not in (None, *MEANT):
+                raise warm.Fault(f"the reference raised {response['raised']}")
         self.expected = [engine.observed(exercise, response) for response in raw]
         # an answer may be wrong in size, but not so wrong that judging it would take the grader's memory
         self.most = [(MAX_HEADER, 4 * len(wire.pack(response)) + MAX_HEADER) for response in raw]
@@ -173,11 +177,12 @@ class Attendance:
         if self.worker is None or self.worker.ended is not None:
             self.start()
         assert self.worker is not None
-        begun = time.monotonic()  # what the grader needs to start a worker is not the student's time
+        allowed = min(self.left, self.limits.call_seconds)
+        begun = time.monotonic()  # what the grader needs to start or end a worker is not the student's time
         try:
-            return self.worker.ask(packed, min(self.left, self.limits.call_seconds), most)
+            return self.worker.ask(packed, allowed, most)
         finally:
-            self.left -= time.monotonic() - begun
+            self.left -= min(allowed, time.monotonic() - begun)
 
     @contextlib.contextmanager
     def in_our_time(self) -> Iterator[None]:
@@ -306,8 +311,8 @@ def _verdict(
         got = attendance.responses(name, ours)
         verdict = _safe_verdict(ours, got, answer["refused"])
         if verdict.outcome is Outcome.RAISED:
-            error = next(response for response in got if _is_error(response))
-            if _lacking(error, answer["refused"]):
+            error = next((response for response in got if _is_error(response)), None)
+            if error and _lacking(error, answer["refused"]):
                 verdict = _of_error(name, error, "it raised", answer["refused"])
     except warm.Stopped as stopped:
         return engine.Verdict(name, stopped.outcome, stopped.message), None
