@@ -30,6 +30,11 @@ def test_the_number_of_weights_that_the_docstring_states():
     assert sum(weight.numel() for weight in ConvClassifier().parameters()) == 80_018
 
 
+def test_it_starts_as_he_et_al_say():
+    last = [module for module in ConvClassifier(rng=rng()).body if isinstance(module, torch.nn.Conv2d)][-1]
+    assert last.weight.std().item() == pytest.approx((2 / (48 * 9)) ** 0.5, rel=0.02)
+
+
 def test_it_learns_what_it_has_not_seen(trained):
     images, labels = stripes(200, seed=5)
     assert not trained.training

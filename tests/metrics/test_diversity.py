@@ -60,6 +60,11 @@ def test_scaling_scales_and_rotation_does_not_matter():
     torch.testing.assert_close(mean_pairwise_distance(3 * rows), 3 * expected)
 
 
+def test_float32_features_are_measured_in_float64():
+    rows = normal(40, 6).float()
+    assert mean_pairwise_distance(rows).item() == mean_pairwise_distance(rows.double()).item()
+
+
 def test_bad_input_is_named():
     labels = torch.tensor([0, 0, 1])
     with pytest.raises(ValueError, match="labels must hold every class at least twice; got class 1 once"):

@@ -102,8 +102,8 @@ def pooled(images):
 
 
 def test_inception_input_by_hand():
-    """Grey levels 0, 128 and 255, and -0.2, which a stored picture rounds to level 102."""
-    image = torch.tensor([-1.0, 128 / 127.5 - 1, 1.0, -0.2]).view(4, 1, 1, 1).expand(-1, -1, 8, 9)
+    """Grey levels 0, 128 and 255, and -0.2 + 0.003, which a stored picture rounds to level 102."""
+    image = torch.tensor([-1.0, 128 / 127.5 - 1, 1.0, -0.197]).view(4, 1, 1, 1).expand(-1, -1, 8, 9)
     result = inception_input(image)
     assert result.shape == (4, 3, 299, 299)
     expected = torch.tensor([-1.0, 0.0, 127 / 128, -26 / 128]).view(4, 1, 1, 1).expand(4, 3, 299, 299)
