@@ -1,7 +1,5 @@
 """Classifier accuracy score: train on generated images, test on real ones.
 
-Chapter: metrics
-
 A class which the generator draws badly, or draws too much alike, is recognised badly afterwards: the score
 falls with quality and with diversity, and it says in which class.
 

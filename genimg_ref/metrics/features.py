@@ -1,7 +1,5 @@
 """Images to feature vectors: the spaces in which generators are measured.
 
-Chapter: metrics
-
 An extractor is anything that fits :class:`Extractor`: a callable with a name and a dimension. A distance
 between features means nothing without the name of the extractor, and two distances can be compared only if
 it is the same.

@@ -1,7 +1,5 @@
 """People as judges: two alternatives, one of them real, with an exact interval and an exact test.
 
-Chapter: metrics
-
 A person sees a real and a generated image and says which is the real one. When the two cannot be told apart
 the generated one is chosen in half of the trials. Both functions take the trials as independent; the answers
 of one person, or about one image, are not, and the interval is then too narrow.

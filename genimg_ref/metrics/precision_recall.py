@@ -1,18 +1,15 @@
 """Precision and recall, density and coverage: realistic, and all of it?
 
-Chapter: metrics
-
 Each set of features becomes a region, the union of balls around its points that reach to their k-th nearest
 neighbour. Precision is the share of generated images in the region of the real ones, recall the share of real
 ones in the region of the generated.
 
-How distances are computed. Squared distances come as ``|a|^2 + |b|^2 - 2 a.b`` from products of tiles of
-`TILE` rows, so memory does not grow with the square of the count, and each tile of a set with itself serves
-two places. The formula cancels where points are close beside their norms: hence features are centred first
-and everything is float64, in which products of float32 numbers are exact. What rounding is left is about
-1e-15 of the squared norms; squared distances within 1e-13 of these count as equal, and a point at exactly the
-radius lies in the ball. So a copied training image lies in the ball that it defines, which in float32 is a
-matter of luck.
+How distances are compared. What counts is whether a point lies in a ball, not how far away it is. Squared
+distances ``|a|^2 + |b|^2 - 2 a.b`` in float32 are fast and settle nearly every case; where rounding might
+decide (both bounds are stated below), the same is asked again in float64. Blocks of rows keep memory linear in
+the count. Squared distances that agree to 1e-13 of the squared norms count as equal, and a point at exactly
+the radius lies in the ball: a copied training image lies in the ball that it defines, which in float32 alone is
+a matter of luck.
 
 Papers:
 
@@ -21,6 +18,7 @@ Papers:
 - Naeem et al., *Reliable Fidelity and Diversity Metrics for Generative Models*, 2020, arXiv:2002.09797
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -32,8 +30,9 @@ from genimg_ref.metrics.checks import as_double, require_features, require_same_
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
 
-TILE = 2048
-TIE = 1e-13
+BLOCK = 2**23  # distances that are in memory at a time
+TIE = 1e-13  # of squared norms: below it, squared distances are equal
+SPARE = 4  # neighbours beyond the k-th that are looked at closely
 
 
 class PrecisionRecall(NamedTuple):
@@ -64,12 +63,13 @@ def precision_recall(
     """
     real, generated = _ready(real, generated, k, ball_owners=2)
     around_real, around_generated = _squared_radii(real, k), _squared_radii(generated, k)
-    realistic = torch.zeros(len(generated), dtype=torch.bool, device=real.device)
-    reachable = torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for i, j, distances in _tiles(real, generated):
-        realistic[j] |= (distances <= around_real[i, None]).any(dim=0)
-        reachable[i] |= (distances <= around_generated[j]).any(dim=1)
-    return PrecisionRecall(_share(realistic), _share(reachable))
+    realistic, reachable = _Verdicts(generated), _Verdicts(real)
+    for rows, rough in _rough_blocks(generated, real):
+        for bound, sign in ((realistic.surely, -1), (realistic.maybe, 1)):
+            bound[rows] = (rough <= _threshold(real, around_real, sign)).any(dim=1)
+        for bound, sign in ((reachable.surely, -1), (reachable.maybe, 1)):
+            ceiling = _threshold(generated[rows], around_generated[rows], sign)
+            bound |= (rough <= ceiling[:, None]).any(dim=0)
 
 
 def density_coverage(

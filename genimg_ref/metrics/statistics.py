@@ -1,7 +1,5 @@
 """Mean and covariance of features in one pass, in float64, and mergeable across processes.
 
-Chapter: metrics
-
 A million images need no more memory than one batch: what is kept is a count, a mean and a matrix. The
 textbook shortcut, sums of ``x`` and of ``x x^T``, subtracts two large numbers at the end and can lose all
 digits when the mean is large beside the spread; merging moments around their own means does not.
