@@ -90,7 +90,7 @@ def grade_neighbour(secret: str = "") -> Result:
     """Grade an honest student whose notebook holds a word that nobody else should come to know."""
     names = ("optimal_discriminator", "modes_covered", "diagnose_run")
     cells = [*NEIGHBOURS, f"SECRET = {secret!r}"]
-    return grade.grade(submission("bob", cells), assignment("gan_math", *names))
+    return grade.grade(submission("bob", cells), assignment("gan_math", *names, limits=PATIENT))
 
 
 def assert_all_right(result: Result) -> None:
@@ -200,7 +200,7 @@ def test_payload(payload: Payload, surroundings: Surroundings, beside: ProcessPo
     neighbour = beside.submit(grade_neighbour)
 
     cells = [surroundings.fill_in(cell) for cell in payload.submission]
-    limits = PATIENT if payload.patient else LIMITS
+    limits = PATIENT if payload.patient or payload.right else LIMITS
     asked = assignment(payload.chapter, payload.attacks, payload.bystander, limits=limits)
     result = grade.grade(submission("mallory", cells), asked)
 
@@ -331,7 +331,7 @@ def test_what_looks_around_would_see_something(payload: Payload, surroundings: S
 
 
 def test_the_time_that_the_grader_takes_to_start_is_not_the_students() -> None:
-    hasty = replace(LIMITS, submission_seconds=1.0, call_seconds=1.0)
+    hasty = replace(LIMITS, submission_seconds=1.5)
     grade.close()
     result = grade.grade(submission("bob", NEIGHBOURS), assignment("gan_math", "modes_covered", limits=hasty))
     assert_all_right(result)
