@@ -4,18 +4,20 @@ Each set of features becomes a region, the union of balls around its points that
 neighbour. Precision is the share of generated images in the region of the real ones, recall the share of real
 ones in the region of the generated.
 
-How distances are compared. What counts is whether a point lies in a ball, not how far away it is. Squared
-distances ``|a|^2 + |b|^2 - 2 a.b`` in float32 are fast and settle nearly every case; where rounding might
-decide (both bounds are stated below), the same is asked again in float64. Blocks of rows keep memory linear in
-the count. Squared distances that agree to 1e-13 of the squared norms count as equal, and a point at exactly
-the radius lies in the ball: a copied training image lies in the ball that it defines, which in float32 alone is
-a matter of luck.
+How it is computed. What counts is whether a point lies in a ball, not how far away it is. Rough squared
+distances ``|a|^2 + |b|^2 - 2 a.b`` in float32 are fast and settle nearly every pair, whatever rounding does
+to them; the few pairs that it might decide are measured again, from differences in float64. A copied training
+image lies at exactly the radius of the ball that it defines and belongs to it, as any distance does that
+exceeds a radius by less than 1e-13 of it; in float32 alone such ties are a matter of luck. Blocks of rows
+keep memory linear in the count.
 
 Papers:
 
 - Kynkäänniemi et al., *Improved Precision and Recall Metric for Assessing Generative Models*, 2019,
   arXiv:1904.06991
 - Naeem et al., *Reliable Fidelity and Diversity Metrics for Generative Models*, 2020, arXiv:2002.09797
+- Higham and Mary, *A new approach to probabilistic rounding error analysis*, 2019 (how large sums of
+  rounding errors get: with the root of the number of terms)
 """
 
 import math
@@ -31,8 +33,8 @@ from genimg_ref.metrics.checks import as_double, require_features, require_same_
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
 
 BLOCK = 2**23  # distances that are in memory at a time
-TIE = 1e-13  # of squared norms: below it, squared distances are equal
-SPARE = 4  # neighbours beyond the k-th that are looked at closely
+SPARE = 4  # neighbours beyond the k-th that are measured exactly
+TIE = 1 + 1e-13
 
 
 class PrecisionRecall(NamedTuple):
@@ -61,15 +63,17 @@ def precision_recall(
     Raises ``ValueError`` when ``k`` is not from 1 to the smaller count less one, for numbers that are not
     finite, rows that are all the same, and when widths differ.
     """
-    real, generated = _ready(real, generated, k, ball_owners=2)
-    around_real, around_generated = _squared_radii(real, k), _squared_radii(generated, k)
-    realistic, reachable = _Verdicts(generated), _Verdicts(real)
-    for rows, rough in _rough_blocks(generated, real):
-        for bound, sign in ((realistic.surely, -1), (realistic.maybe, 1)):
-            bound[rows] = (rough <= _threshold(real, around_real, sign)).any(dim=1)
-        for bound, sign in ((reachable.surely, -1), (reachable.maybe, 1)):
-            ceiling = _threshold(generated[rows], around_generated[rows], sign)
-            bound |= (rough <= ceiling[:, None]).any(dim=0)
+    _require("real", real, k)
+    _require("generated", generated, k)
+    require_same_width("generated", generated, "real", real)
+    reals, fakes = _prepare(real, generated)
+    around_real, around_fake = _balls(reals, k), _balls(fakes, k)
+    realistic, reachable = _nobody(fakes), _nobody(reals)
+    for rows, rough in _blocks(fakes, reals):
+        pairs = rough, fakes.exact[rows], reals.exact
+        realistic[rows] = _inside(*pairs, around_real).any(dim=1)
+        reachable |= _inside(*pairs, around_fake.of_rows(rows)).any(dim=0)
+    return PrecisionRecall(_share(realistic), _share(reachable))
 
 
 def density_coverage(
@@ -78,74 +82,151 @@ def density_coverage(
     """Density and coverage (Naeem et al. 2020, section 3, where ``k`` is 5).
 
     Only real images have balls, so a generated outlier cannot swallow the real ones as it does in recall. At
-    equal distributions coverage is about ``1 - 2^-k`` for large, equal counts.
+    equal distributions coverage is about ``1 - 2^-k`` for large, equal counts. A point at exactly the radius
+    lies in the ball here; in the authors' code it does not.
 
     Raises ``ValueError`` when ``k`` is not from 1 to the count of real images less one, when there are fewer
     than two generated images, and as `precision_recall` does.
     """
-    real, generated = _ready(real, generated, k, ball_owners=1)
-    radii = _squared_radii(real, k)
-    hits, covered = 0, torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    for i, _, distances in _tiles(real, generated):
-        inside = distances <= radii[i, None]
+    _require("real", real, k)
+    _require("generated", generated, k=1)
+    require_same_width("generated", generated, "real", real)
+    reals, fakes = _prepare(real, generated)
+    balls = _balls(reals, k)
+    hits, covered = 0, _nobody(reals)
+    for rows, rough in _blocks(fakes, reals):
+        inside = _inside(rough, fakes.exact[rows], reals.exact, balls)
         hits += int(inside.sum())
-        covered[i] |= inside.any(dim=1)
+        covered |= inside.any(dim=0)
     return DensityCoverage(hits / (k * len(generated)), _share(covered))
 
 
-def _ready(real: Tensor, generated: Tensor, k: int, ball_owners: int) -> tuple[Tensor, Tensor]:
-    """Both sets in float64, about the mean of the real one; the first ``ball_owners`` of them have balls."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
-    for owner, (name, features) in enumerate((("real", real), ("generated", generated))):
-        require_features(name, features, at_least=2)
-        if owner < ball_owners and k >= len(features):
-            raise ValueError(f"k must be below the count of {name} features {len(features)}; got {k}")
-        require_varied(name, features)
-    require_same_width("generated", generated, "real", real)
+def _require(name: str, features: Tensor, k: int) -> None:
+    require_features(name, features, at_least=2)
+    if not 1 <= k < len(features):
+        raise ValueError(f"k must be at least 1 and below the count of {name} {len(features)}; got {k}")
+    require_varied(name, features)
+
+
+class _Points(NamedTuple):
+    """``exact``: features in float64, in a common unit. ``rough``: the same in float32, about a common
+    centre, none above 1 in size. ``squares``: squared norms of ``rough``."""
+
+    exact: Tensor
+    rough: Tensor
+    squares: Tensor
+
+
+class _Balls(NamedTuple):
+    """``radii``, in float64. ``surely``: rough squared distances up to here are inside, whatever rounding did
+    to them; ``maybe``: those beyond are outside."""
+
+    radii: Tensor
+    surely: Tensor
+    maybe: Tensor
+
+    def of_rows(self, rows: slice) -> "_Balls":
+        """The balls around these points, as a column."""
+        return _Balls(*(values[rows, None] for values in self))
+
+
+def _prepare(real: Tensor, generated: Tensor) -> tuple[_Points, _Points]:
     real, generated = as_double(real), as_double(generated)
-    mean = real.mean(dim=0)
-    return real - mean, generated - mean
+    centre = real[:: len(real) // 100 + 1].median(dim=0).values  # which a few outliers do not move
+    largest = max((features - centre).abs().max().item() for features in (real, generated))
+    unit = 2.0 ** math.frexp(largest)[1]  # dividing by a power of two rounds nothing
+
+    def points(features: Tensor) -> _Points:
+        rough = ((features - centre) / unit).float()
+        return _Points(features / unit, rough, rough.square().sum(dim=1))
+
+    return points(real), points(generated)
+
+
+def _nobody(points: _Points) -> Tensor:
+    return torch.zeros(len(points.exact), dtype=torch.bool, device=points.exact.device)
 
 
 def _share(flags: Tensor) -> float:
     return int(flags.sum()) / len(flags)
 
 
-def _slices(count: int) -> list[slice]:
-    return [slice(start, min(start + TILE, count)) for start in range(0, count, TILE)]
+def _rounding(dim: int) -> float:
+    """Rough squared distances are wrong by at most this part of the sum of both squared norms: four standard
+    deviations of a sum of ``dim`` roundings (Higham and Mary 2019), and a few more for the other steps."""
+    return 2.0**-24 * 4 * (math.sqrt(dim) + 2)
 
 
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    distances = torch.addmm(b.square().sum(dim=1), a, b.T, alpha=-2)
-    return distances.add_(a.square().sum(dim=1, keepdim=True))
+def _distances(points: Tensor, others: Tensor) -> Tensor:
+    """From differences, in float64; slow and exact."""
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _tiles(a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-    for i in _slices(len(a)):
-        for j in _slices(len(b)):
-            yield i, j, _squared_distances(a[i], b[j])
+def _blocks(points: _Points, others: _Points, width: int = 1) -> Iterator[tuple[slice, Tensor]]:
+    """Rough squared distances of some rows of ``points`` at a time to all ``others``.
+
+    The first row far out is compared with exact ones: PyTorch may have been told to multiply float32 with
+    fewer digits, and then all are measured exactly.
+    """
+    height = max(1, BLOCK // max(len(others.exact), width))
+    kept = None
+    for start in range(0, len(points.exact), height):
+        rows = slice(start, start + height)
+        rough = torch.addmm(others.squares, points.rough[rows], others.rough.T, alpha=-2)
+        rough += points.squares[rows, None]
+        if kept is None:
+            probe = int(points.squares[rows].argmax())
+            exact = _distances(points.exact[probe, None], others.exact)[0].square()
+            room = _rounding(points.exact.shape[1]) * (points.squares[probe] + others.squares) + 1e-30
+            kept = bool(((rough[probe] - exact).abs() <= room).all())
+        yield rows, rough if kept else _distances(points.exact[rows], others.exact).square().float()
 
 
-def _squared_radii(x: Tensor, k: int) -> Tensor:
-    """From each point to its k-th nearest other point, squared, and a little more for ties."""
-    nearest = x.new_full((len(x), k), torch.inf)
-    for i in _slices(len(x)):
-        for j in _slices(len(x)):
-            if j.start < i.start:
-                continue  # seen from the other side
-            distances = _squared_distances(x[i], x[j])
-            if i == j:
-                distances.fill_diagonal_(torch.inf)
-            else:
-                nearest[j] = _smallest(nearest[j], distances.T)
-            nearest[i] = _smallest(nearest[i], distances)
-    squared = nearest.amax(dim=1).clamp(min=0)
-    return squared + TIE * (squared + x.square().sum(dim=1))
+def _balls(points: _Points, k: int) -> _Balls:
+    """Around each point, to its k-th nearest other one."""
+    count, dim = points.exact.shape
+    looked_at = min(k + SPARE, count - 1)
+    radii = torch.cat(
+        [
+            _radii(points, rows, rough, k, looked_at)
+            for rows, rough in _blocks(points, points, looked_at * dim)
+        ]
+    )
+    return _bounded(radii, points)
 
 
-def _smallest(so_far: Tensor, distances: Tensor) -> Tensor:
-    """The smallest of both in each row, as many as ``so_far`` has."""
-    k = so_far.shape[1]
-    best = distances.topk(min(k, distances.shape[1]), dim=1, largest=False, sorted=False).values
-    return torch.cat([so_far, best], dim=1).topk(k, dim=1, largest=False, sorted=False).values
+def _bounded(radii: Tensor, centres: _Points) -> _Balls:
+    """A point in the ball has at most the norm of its centre plus the radius: hence the three."""
+    squared = radii.square()
+    room = 3 * _rounding(centres.exact.shape[1]) * (centres.squares + squared) + 1e-30
+    return _Balls(radii * TIE, (squared - room).float(), (squared + room).float())
+
+
+def _radii(points: _Points, rows: slice, rough: Tensor, k: int, looked_at: int) -> Tensor:
+    """The k-th smallest exact distance among the ``looked_at`` smallest rough ones, and a closer look where
+    one that was not looked at may be smaller."""
+    count = len(points.exact)
+    own = torch.arange(count, device=rough.device)[rows]
+    rough[torch.arange(len(own), device=rough.device), own] = torch.inf
+    near = rough.topk(looked_at, dim=1, largest=False)
+    differences = points.exact[near.indices] - points.exact[rows, None]
+    radii = torch.linalg.vector_norm(differences, dim=2).kthvalue(k, dim=1).values
+    maybe = _bounded(radii, _Points(*(values[rows] for values in points))).maybe
+    unsure = (near.values.amax(dim=1) <= maybe) & (looked_at < count - 1)
+    if bool(unsure.any()):
+        distances = _distances(points.exact[own[unsure]], points.exact)
+        distances[torch.arange(len(distances), device=rough.device), own[unsure]] = torch.inf
+        radii[unsure] = distances.kthvalue(k, dim=1).values
+    return radii
+
+
+def _inside(rough: Tensor, points: Tensor, others: Tensor, balls: _Balls) -> Tensor:
+    """Which pairs of ``points`` (rows) and ``others`` (columns) are within a radius; ``balls`` belong to
+    either."""
+    inside = rough <= balls.surely
+    i, j = ((rough <= balls.maybe) ^ inside).nonzero(as_tuple=True)
+    if len(i) > 8 * len(rough):
+        return _distances(points, others) <= balls.radii
+    distances = torch.linalg.vector_norm(points[i] - others[j], dim=1)
+    inside[i, j] = distances <= balls.radii.expand_as(rough)[i, j]
+    return inside

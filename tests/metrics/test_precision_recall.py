@@ -49,11 +49,11 @@ def test_against_scikit_learn_and_torch_fidelity(reals, fakes, dim, k):
     )
 
 
-@pytest.mark.parametrize("tile", [1, 7, 64])
-def test_tiles_do_not_matter(monkeypatch, tile):
+@pytest.mark.parametrize("block", [1, 300, 2000])
+def test_blocks_do_not_matter(monkeypatch, block):
     real, fake = draw(64, 3, 0), draw(45, 3, 1, shift=0.5)
     expected = by_definition(real, fake, 3)
-    monkeypatch.setattr(module, "TILE", tile)
+    monkeypatch.setattr(module, "BLOCK", block)
     assert (precision_recall(real, fake, 3), density_coverage(real, fake, 3)) == expected
 
 
@@ -99,13 +99,55 @@ def test_copies_of_one_set_have_no_radius():
     assert precision_recall(real, near, k=3) == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
+def test_tight_clusters_far_apart(spread):
+    """float32 cannot tell the distances within a cluster from each other, or from zero."""
+    places = draw(6, 8, 9)
+    real = places.repeat(30, 1) + draw(180, 8, 0, scale=spread)
+    fake = places.repeat(25, 1) + draw(150, 8, 1, scale=spread)
+    pair, other = by_definition(real, fake, 3)
+    assert 0.3 < pair[0] < 1
+    assert (precision_recall(real, fake, 3), density_coverage(real, fake, 3)) == (pair, other)
+
+
+def test_products_of_few_digits_are_noticed(monkeypatch):
+    """As with TF32 or bfloat16, which PyTorch may be told to use for float32."""
+    real, fake = draw(200, 16, 0), draw(150, 16, 1, shift=0.2)
+    addmm = torch.addmm
+
+    def coarse(squares, a, b, alpha):
+        return addmm(squares, a.bfloat16().float(), b.bfloat16().float(), alpha=alpha)
+
+    monkeypatch.setattr(torch, "addmm", coarse)
+    expected = by_definition(real, fake, 3)
+    assert (precision_recall(real, fake, 3), density_coverage(real, fake, 3)) == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_rounding_decides_is_measured_again(monkeypatch, seed):
+    """Much wider doubts change nothing."""
+    real, fake = draw(150, 5, seed), draw(130, 5, seed + 50, shift=0.3)
+    expected = by_definition(real, fake, 3)
+    for rounding in (1e-4, 1e-3, 1e-2, 1.0):
+        monkeypatch.setattr(module, "_rounding", lambda dim, rounding=rounding: rounding)
+        assert (precision_recall(real, fake, 3), density_coverage(real, fake, 3)) == expected
+
+
+def test_units_do_not_matter():
+    real, fake = draw(100, 6, 0), draw(80, 6, 1, shift=0.3)
+    expected = precision_recall(real, fake)
+    for unit in (1e-40, 1e-20, 1e20, 1e28):
+        assert precision_recall(real * unit, fake * unit) == expected
+
+
 def test_an_outlier_does_not_blur_the_others():
     real, fake = draw(100, 2, 0), draw(100, 2, 1)
     expected = by_definition(real, fake, 3)[0]
-    far = torch.tensor([[3e5, 0.0]], dtype=torch.float64)
-    found = precision_recall(torch.cat([real, far]), fake, k=3)
-    without_ball = by_definition(torch.cat([real, far]), fake, 3)[0]
-    assert found == without_ball != expected  # the outlier's ball holds everything: a weakness of the measure
+    for far in (3e5, 1e12, 1e25):
+        more = torch.cat([fake, torch.tensor([[far, 0.0]], dtype=torch.float64)])
+        found = precision_recall(real, more, k=3)
+        assert found.precision == expected[0] * 100 / 101
+        assert found.recall == by_definition(real, more, 3)[0][1] >= expected[1]  # its ball is large
 
 
 def test_of_itself_everything_is_in_place():
@@ -168,9 +210,9 @@ def test_bad_features_are_named(function):
 @BOTH
 def test_sizes_widths_and_types_are_named(function):
     x = draw(20, 3, 0)
-    with pytest.raises(ValueError, match="k must be below the count of real features 20; got 20"):
+    with pytest.raises(ValueError, match="k must be at least 1 and below the count of real 20; got 20"):
         function(x, draw(40, 3, 1), k=20)
-    with pytest.raises(ValueError, match="k must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="k must be at least 1 and below the count of real 20; got 0"):
         function(x, x, k=0)
     with pytest.raises(ValueError, match="generated must hold at least 2 rows; got 1"):
         function(x, x[:1])
@@ -182,6 +224,6 @@ def test_sizes_widths_and_types_are_named(function):
 
 def test_generated_images_without_enough_neighbours_are_named():
     x, few = draw(20, 3, 0), draw(4, 3, 1)
-    with pytest.raises(ValueError, match="k must be below the count of generated features 4; got 4"):
+    with pytest.raises(ValueError, match="k must be at least 1 and below the count of generated 4; got 4"):
         precision_recall(x, few, k=4)
     assert density_coverage(x, few, k=4).density >= 0  # they have no balls there
