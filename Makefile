@@ -80,6 +80,10 @@ gradescope: $(READY)  ## write OUT=autograder.zip for ASSIGNMENT=file.toml
 bench-grading: $(READY)  ## measure the grader beside nbgrader and otter
 	$(BIN)/python benchmarks/grading.py $(OPTIONS)
 
+.PHONY: bench-metrics
+bench-metrics: $(READY)  ## measure the measures beside scipy, torchmetrics and torch-fidelity
+	$(BIN)/python benchmarks/metrics.py $(OPTIONS)
+
 .PHONY: clean
 clean:  ## remove what was built; .venv stays
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache

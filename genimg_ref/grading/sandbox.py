@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from genimg_ref.grading.inside import confine
+
 PACKAGE = Path(__file__).parents[1]
 # what the worker is made of; everything else of the package stays outside
 INSIDE = [
@@ -112,7 +114,9 @@ def _walls(readable: list[str]) -> list[str]:
     rights = ["CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_SYS_PTRACE", "CAP_SETPCAP"]
     binds = [argument for path in readable for argument in ("--ro-bind", path, path)]
     # bubblewrap would make the folders above them for root alone
-    above = sorted({str(folder) for path in [*readable, *DEVICES] for folder in Path(path).parents} - {"/"})
+    above = sorted(
+        {str(folder) for path in [*readable, *DEVICES] for folder in Path(path).parents} - {"/", "/tmp"}
+    )
     return [
         *(shutil.which("bwrap") or "bwrap", "--die-with-parent", "--new-session", "--clearenv"),
         *("--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
@@ -120,11 +124,12 @@ def _walls(readable: list[str]) -> list[str]:
         *("--cap-drop", "ALL"),
         *(argument for right in rights for argument in ("--cap-add", right)),
         *(argument for pair in ENVIRONMENT.items() for argument in ("--setenv", *pair)),
+        *("--tmpfs", "/tmp"),
         *(argument for folder in above for argument in ("--perms", "0755", "--dir", folder)),
         *binds,
         *("--proc", "/proc"),
+        *("--perms", "0755", "--dir", confine.STAGE),
         *(argument for device in DEVICES for argument in ("--dev-bind", device, device)),
-        *("--tmpfs", "/tmp"),
     ]
 
 
@@ -154,6 +159,11 @@ def _readable() -> list[str]:
     present = sorted({path for path in wanted if os.path.exists(path)})
     outermost = [path for path in present if not any(other in path.parents for other in present)]
     return [str(path) for path in outermost]
+
+
+def below_tmp() -> list[str]:
+    """What has to stay readable although it lies in ``/tmp``, which is another one for each fork."""
+    return [path for path in _readable() if path.startswith("/tmp/")]
 
 
 def _package_folders() -> list[Path]:

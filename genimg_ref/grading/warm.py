@@ -46,6 +46,7 @@ class Warm:
         if why := sandbox.available(level):
             raise sandbox.Unavailable(why)
         self.level = level
+        self.below_tmp = sandbox.below_tmp() if level == "sandbox" else []
         self._exits = contextlib.ExitStack()
         files = self._exits.enter_context(sandbox.worker_files())
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -124,6 +125,7 @@ class Worker:
         self._selector.register(self.responses, selectors.EVENT_READ)
         self._selector.register(self.output, selectors.EVENT_READ)
         order = vars(limits) | {"level": warm.level, "user": _user(warm.level), "disk_mb": DISK_MB}
+        order["below_tmp"] = warm.below_tmp
         try:
             socket.send_fds(warm.control, [json.dumps({"fork": order}).encode()], theirs)
         except OSError as error:

@@ -15,7 +15,16 @@ from collections.abc import Iterator
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUSER = 0x20000, 0x08000000, 0x20000000, 0x10000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 1, 2, 4, 0x4000, 0x40000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    0x1000,
+    0x2000,
+    0x4000,
+    0x40000,
+)
+STAGE = "/stage"  # an empty folder
 PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 4, 24, 36, 38
 CAPABILITIES = 64
 SCMP_ALLOW, SCMP_ERRNO, SCMP_MASKED_EQUAL = 0x7FFF0000, 0x00050000, 7
@@ -75,12 +84,24 @@ def adopt_orphans() -> None:
     _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
-def hide_files(megabytes: int) -> None:
-    """A mount namespace of one's own, in which ``/tmp`` is empty and small and there is no ``/proc``."""
+def hide_files(megabytes: int, kept: list[str]) -> None:
+    """A mount namespace of one's own, in which ``/tmp`` is small and there is no ``/proc``.
+
+    ``/tmp`` is empty, but for those paths in it that are ``kept``, since the interpreter lies there.
+    """
     _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWIPC), "unshare")
     _check(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount")
     options = f"size={megabytes}m,nr_inodes=4096,mode=1777".encode()
-    _check(_libc.mount(b"tmpfs", b"/tmp", b"tmpfs", MS_NOSUID | MS_NODEV, options), "mount /tmp")
+    _check(_libc.mount(b"tmpfs", STAGE.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, options), "mount /tmp")
+    for path in kept:
+        target = STAGE + path.removeprefix("/tmp")
+        previous = os.umask(0o022)
+        os.makedirs(target if os.path.isdir(path) else os.path.dirname(target), exist_ok=True)
+        os.umask(previous)
+        if not os.path.isdir(path):
+            os.close(os.open(target, os.O_CREAT, 0o644))
+        _check(_libc.mount(path.encode(), target.encode(), None, MS_BIND | MS_REC, None), f"bind {path}")
+    _check(_libc.mount(STAGE.encode(), b"/tmp", None, MS_MOVE, None), "move /tmp")
     nothing = (b"tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, b"size=4k,mode=0555")
     _check(_libc.mount(b"tmpfs", b"/proc", *nothing), "mount /proc")
 

@@ -149,7 +149,7 @@ def _inside(limits: dict[str, Any], requests: int, responses: int, output: int) 
     confine.first_victim()
     confine.limit(limits)
     if limits["level"] == "sandbox":
-        confine.hide_files(limits["disk_mb"])
+        confine.hide_files(limits["disk_mb"], limits["below_tmp"])
     os.chdir(limits["home"])
     os.environ["HOME"] = os.environ["TMPDIR"] = limits["home"]
     confine.drop_privileges(limits["user"])
