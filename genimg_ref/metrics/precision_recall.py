@@ -33,7 +33,7 @@ from genimg_ref.metrics.checks import as_double, require_features, require_same_
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
 
 BLOCK = 2**23  # distances that are in memory at a time
-SPARE = 4  # neighbours beyond the k-th that are measured exactly
+SPARE = 2  # neighbours beyond the k-th that are measured exactly
 TIE = 1 + 1e-13
 
 
@@ -69,8 +69,8 @@ def precision_recall(
     reals, fakes = _prepare(real, generated)
     around_real, around_fake = _balls(reals, k), _balls(fakes, k)
     realistic, reachable = _nobody(fakes), _nobody(reals)
-    for rows, rough in _blocks(fakes, reals):
-        pairs = rough, fakes.exact[rows], reals.exact
+    for rows in _blocks(len(generated), len(real)):
+        pairs = _rough(fakes.rows(rows), reals), fakes.exact[rows], reals.exact
         realistic[rows] = _inside(*pairs, around_real).any(dim=1)
         reachable |= _inside(*pairs, around_fake.of_rows(rows)).any(dim=0)
     return PrecisionRecall(_share(realistic), _share(reachable))
@@ -94,7 +94,8 @@ def density_coverage(
     reals, fakes = _prepare(real, generated)
     balls = _balls(reals, k)
     hits, covered = 0, _nobody(reals)
-    for rows, rough in _blocks(fakes, reals):
+    for rows in _blocks(len(generated), len(real)):
+        rough = _rough(fakes.rows(rows), reals)
         inside = _inside(rough, fakes.exact[rows], reals.exact, balls)
         hits += int(inside.sum())
         covered |= inside.any(dim=0)
@@ -109,12 +110,15 @@ def _require(name: str, features: Tensor, k: int) -> None:
 
 
 class _Points(NamedTuple):
-    """``exact``: features in float64, in a common unit. ``rough``: the same in float32, about a common
-    centre, none above 1 in size. ``squares``: squared norms of ``rough``."""
+    """``exact``: features in float64, about a common centre, in a common unit that leaves none above 1 in
+    size. ``rough``: the same in float32. ``squares``: squared norms of ``rough``."""
 
     exact: Tensor
     rough: Tensor
     squares: Tensor
+
+    def rows(self, rows: slice) -> "_Points":
+        return _Points(*(values[rows] for values in self))
 
 
 class _Balls(NamedTuple):
@@ -131,16 +135,16 @@ class _Balls(NamedTuple):
 
 
 def _prepare(real: Tensor, generated: Tensor) -> tuple[_Points, _Points]:
-    real, generated = as_double(real), as_double(generated)
-    centre = real[:: len(real) // 100 + 1].median(dim=0).values  # which a few outliers do not move
-    largest = max((features - centre).abs().max().item() for features in (real, generated))
+    centre = as_double(real[:: len(real) // 100 + 1]).median(dim=0).values  # a few outliers do not move it
+    centred = [as_double(features) - centre for features in (real, generated)]
+    largest = max(abs(bound.item()) for features in centred for bound in features.aminmax())
     unit = 2.0 ** math.frexp(largest)[1]  # dividing by a power of two rounds nothing
 
-    def points(features: Tensor) -> _Points:
-        rough = ((features - centre) / unit).float()
-        return _Points(features / unit, rough, rough.square().sum(dim=1))
+    def points(exact: Tensor) -> _Points:
+        rough = exact.float()
+        return _Points(exact, rough, rough.square().sum(dim=1))
 
-    return points(real), points(generated)
+    return points(centred[0].div_(unit)), points(centred[1].div_(unit))
 
 
 def _nobody(points: _Points) -> Tensor:
@@ -162,37 +166,79 @@ def _distances(points: Tensor, others: Tensor) -> Tensor:
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _blocks(points: _Points, others: _Points, width: int = 1) -> Iterator[tuple[slice, Tensor]]:
-    """Rough squared distances of some rows of ``points`` at a time to all ``others``.
+def _rough(points: _Points, others: _Points) -> Tensor:
+    """Rough squared distances of all pairs.
 
-    The first row far out is compared with exact ones: PyTorch may have been told to multiply float32 with
-    fewer digits, and then all are measured exactly.
+    Those of the outermost point are compared with exact ones: PyTorch may have been told to multiply float32
+    with fewer digits, and then all are measured exactly.
     """
-    height = max(1, BLOCK // max(len(others.exact), width))
-    kept = None
-    for start in range(0, len(points.exact), height):
-        rows = slice(start, start + height)
-        rough = torch.addmm(others.squares, points.rough[rows], others.rough.T, alpha=-2)
-        rough += points.squares[rows, None]
-        if kept is None:
-            probe = int(points.squares[rows].argmax())
-            exact = _distances(points.exact[probe, None], others.exact)[0].square()
-            room = _rounding(points.exact.shape[1]) * (points.squares[probe] + others.squares) + 1e-30
-            kept = bool(((rough[probe] - exact).abs() <= room).all())
-        yield rows, rough if kept else _distances(points.exact[rows], others.exact).square().float()
+    rough = torch.addmm(others.squares, points.rough, others.rough.T, alpha=-2)
+    rough += points.squares[:, None]
+    probe = int(points.squares.argmax())
+    exact = _distances(points.exact[probe, None], others.exact)[0].square()
+    room = _rounding(points.exact.shape[1]) * (points.squares[probe] + others.squares) + 1e-30
+    if bool(((rough[probe] - exact).abs() <= room).all()):
+        return rough
+    return _distances(points.exact, others.exact).square().float()
+
+
+def _blocks(count: int, width: int) -> Iterator[slice]:
+    """Rows in portions, of which each needs ``width`` numbers in memory."""
+    height = max(1, BLOCK // width)
+    return (slice(start, min(start + height, count)) for start in range(0, count, height))
 
 
 def _balls(points: _Points, k: int) -> _Balls:
-    """Around each point, to its k-th nearest other one."""
+    """Around each point, to its k-th nearest other one: the k-th smallest exact distance to those few that
+    are roughly the nearest, or to all where others may be as near."""
     count, dim = points.exact.shape
     looked_at = min(k + SPARE, count - 1)
-    radii = torch.cat(
-        [
-            _radii(points, rows, rough, k, looked_at)
-            for rows, rough in _blocks(points, points, looked_at * dim)
-        ]
-    )
+    near = _roughly_nearest(points, looked_at)
+    radii = torch.empty_like(points.exact[:, 0])
+    for rows in _blocks(count, looked_at * dim):
+        distances = _distances(points.exact[rows, None], points.exact[near.indices[rows]])[:, 0]
+        radii[rows] = distances.kthvalue(k, dim=1).values
+    beyond = near.squares.amax(dim=1) if looked_at < count - 1 else radii.new_full((), torch.inf)
+    unsure = (beyond <= _bounded(radii, points).maybe).nonzero()[:, 0]
+    for part in _blocks(len(unsure), count):
+        centres = unsure[part]
+        distances = _distances(points.exact[centres], points.exact)
+        distances.scatter_(1, centres[:, None], torch.inf)
+        radii[centres] = distances.kthvalue(k, dim=1).values
     return _bounded(radii, points)
+
+
+class _Near(NamedTuple):
+    """Of each point, rough squared distances to some others, and which these are."""
+
+    squares: Tensor
+    indices: Tensor
+
+    def keep_nearer(self, rows: slice, squares: Tensor, first: int) -> None:
+        """Compare with others, numbered from ``first``: a column of ``squares`` each."""
+        many = self.squares.shape[1]
+        found = squares.topk(min(many, squares.shape[1]), dim=1, largest=False)
+        both = torch.cat([self.squares[rows], found.values], dim=1)
+        indices = torch.cat([self.indices[rows], found.indices + first], dim=1)
+        self.squares[rows], best = both.topk(many, dim=1, largest=False)
+        self.indices[rows] = indices.gather(1, best)
+
+
+def _roughly_nearest(points: _Points, many: int) -> _Near:
+    """Each pair is measured once and serves both points."""
+    count = len(points.exact)
+    near = _Near(
+        points.rough.new_full((count, many), torch.inf),
+        torch.zeros(count, many, dtype=torch.long, device=points.rough.device),
+    )
+    for rows in _blocks(count, count):
+        block = points.rows(rows)
+        rough = _rough(block, points.rows(slice(rows.start, count)))
+        rough.fill_diagonal_(torch.inf)
+        near.keep_nearer(rows, rough, rows.start)
+        if rows.stop < count:
+            near.keep_nearer(slice(rows.stop, count), rough[:, len(block.exact) :].T, rows.start)
+    return near
 
 
 def _bounded(radii: Tensor, centres: _Points) -> _Balls:
@@ -200,24 +246,6 @@ def _bounded(radii: Tensor, centres: _Points) -> _Balls:
     squared = radii.square()
     room = 3 * _rounding(centres.exact.shape[1]) * (centres.squares + squared) + 1e-30
     return _Balls(radii * TIE, (squared - room).float(), (squared + room).float())
-
-
-def _radii(points: _Points, rows: slice, rough: Tensor, k: int, looked_at: int) -> Tensor:
-    """The k-th smallest exact distance among the ``looked_at`` smallest rough ones, and a closer look where
-    one that was not looked at may be smaller."""
-    count = len(points.exact)
-    own = torch.arange(count, device=rough.device)[rows]
-    rough[torch.arange(len(own), device=rough.device), own] = torch.inf
-    near = rough.topk(looked_at, dim=1, largest=False)
-    differences = points.exact[near.indices] - points.exact[rows, None]
-    radii = torch.linalg.vector_norm(differences, dim=2).kthvalue(k, dim=1).values
-    maybe = _bounded(radii, _Points(*(values[rows] for values in points))).maybe
-    unsure = (near.values.amax(dim=1) <= maybe) & (looked_at < count - 1)
-    if bool(unsure.any()):
-        distances = _distances(points.exact[own[unsure]], points.exact)
-        distances[torch.arange(len(distances), device=rough.device), own[unsure]] = torch.inf
-        radii[unsure] = distances.kthvalue(k, dim=1).values
-    return radii
 
 
 def _inside(rough: Tensor, points: Tensor, others: Tensor, balls: _Balls) -> Tensor:
