@@ -118,6 +118,7 @@ class _Points(NamedTuple):
     squares: Tensor
 
     def rows(self, rows: slice) -> "_Points":
+        """Some of the points."""
         return _Points(*(values[rows] for values in self))
 
 
