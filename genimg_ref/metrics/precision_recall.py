@@ -215,7 +215,7 @@ class _Near(NamedTuple):
     squares: Tensor
     indices: Tensor
 
-    def keep_nearer(self, rows: slice, squares: Tensor, first: int) -> None:
+    def keep_nearer(self, rows: slice, squares: Float[Tensor, "rows others"], first: int) -> None:
         """Compare with others, numbered from ``first``: a column of ``squares`` each."""
         many = self.squares.shape[1]
         found = squares.topk(min(many, squares.shape[1]), dim=1, largest=False)
