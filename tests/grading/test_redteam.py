@@ -200,7 +200,8 @@ def test_payload(payload: Payload, surroundings: Surroundings, beside: ProcessPo
     neighbour = beside.submit(grade_neighbour)
 
     cells = [surroundings.fill_in(cell) for cell in payload.submission]
-    limits = PATIENT if payload.patient or payload.right else LIMITS
+    fills = Outcome.OUT_OF_MEMORY in payload.outcomes and Outcome.TIMED_OUT not in payload.outcomes
+    limits = PATIENT if payload.patient or payload.right or fills else LIMITS
     asked = assignment(payload.chapter, payload.attacks, payload.bystander, limits=limits)
     result = grade.grade(submission("mallory", cells), asked)
 
