@@ -1,5 +1,7 @@
 r"""The Fréchet distance of two sets of features, and what it would be with infinitely many images.
 
+Chapter: metrics
+
 Between Gaussians with means ``m_a, m_b`` and covariances ``A, B`` the squared Fréchet (2-Wasserstein)
 distance is
 

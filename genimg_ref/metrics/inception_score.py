@@ -1,5 +1,7 @@
 """The Inception score: is each image clearly something, and are all of them many things?
 
+Chapter: metrics
+
 With a classifier's probabilities ``p(y | x)`` and their mean ``p(y)`` over the images,
 
     IS = exp( E_x KL( p(y | x) || p(y) ) ) = exp( H(p(y)) - E_x H(p(y | x)) ),

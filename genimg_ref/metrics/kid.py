@@ -1,5 +1,7 @@
 """The kernel distance (KID): do all moments of the features up to the third agree?
 
+Chapter: metrics
+
 With the kernel ``k(x, y) = (x . y / dim + 1)^3`` the squared maximum mean discrepancy
 
     MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)

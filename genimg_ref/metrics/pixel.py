@@ -1,5 +1,7 @@
 """Mean squared error and peak signal-to-noise ratio of images, pixel by pixel.
 
+Chapter: metrics
+
 They compare an image with the one it should be, as in compression or super-resolution. They say nothing about
 generators, whose images should be like none in particular; and a blurred image often beats a sharp one that
 is off by a pixel.

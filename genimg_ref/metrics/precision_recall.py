@@ -1,5 +1,7 @@
 """Precision and recall, density and coverage: realistic, and all of it?
 
+Chapter: metrics
+
 Each set of features becomes a region, the union of balls around its points that reach to their k-th nearest
 neighbour. Precision is the share of generated images in the region of the real ones, recall the share of real
 ones in the region of the generated.

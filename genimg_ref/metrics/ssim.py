@@ -1,5 +1,7 @@
 """Structural similarity of images, at one scale and at several.
 
+Chapter: metrics
+
 Each pixel's neighbourhood is compared by mean, variance and covariance under a Gaussian window of 11 x 11
 pixels with standard deviation 1.5:
 

@@ -1,5 +1,7 @@
 """Mean and covariance of features in one pass, in float64, and mergeable across processes.
 
+Chapter: metrics
+
 A million images need no more memory than one batch: what is kept is a count, a mean and a matrix. The
 textbook shortcut, sums of ``x`` and of ``x x^T``, subtracts two large numbers at the end and can lose all
 digits when the mean is large beside the spread; merging moments around their own means does not.
@@ -67,7 +69,17 @@ def moments(features: Float[Tensor, "count dim"]) -> Moments:
     shifted = as_double(features) - first  # exact zeros where a column is constant
     mean = shifted.mean(dim=0)
     centred = shifted.sub_(mean)
-    return Moments(len(features), first[0] + mean, centred.T @ centred)
+    return Moments(len(features), first[0] + mean, _scatter(centred))
+
+
+def _scatter(centred: Tensor, width: int = 512) -> Tensor:
+    """``centred^T centred``, of which one half is computed, in panels, and reflected."""
+    scatter = centred.new_empty(centred.shape[1], centred.shape[1])
+    for start in range(0, centred.shape[1], width):
+        panel = centred[:, start : start + width].T @ centred[:, start:]
+        scatter[start : start + width, start:] = panel
+        scatter[start:, start : start + width] = panel.T
+    return scatter
 
 
 def gather(batches: Iterable[Float[Tensor, "_ dim"]]) -> Moments:

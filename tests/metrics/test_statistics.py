@@ -86,6 +86,13 @@ def test_scatter_is_symmetric_and_positive():
     assert torch.linalg.eigvalsh(m.scatter).min() > 0
 
 
+def test_wide_features_are_put_together_from_panels():
+    x = draw(30, 1100) / 30
+    m = moments(x)
+    torch.testing.assert_close(m.covariance().numpy(), np.cov(x.numpy(), rowvar=False), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(m.scatter, m.scatter.T, rtol=0, atol=1e-13)
+
+
 def test_the_features_are_left_alone():
     x = draw(10, 3)
     before = x.clone()
