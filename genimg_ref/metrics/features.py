@@ -14,18 +14,17 @@ Papers:
   (features of a random network)
 """
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from genimg_ref.metrics.checks import require_images
 from genimg_ref.metrics.classifier import ConvClassifier
+from genimg_ref.train import weights
 
 __all__ = ["Extractor", "FashionClassifier", "Inception", "RandomFeatures", "inception_input", "resize_tf1"]
 
@@ -96,7 +95,7 @@ class FashionClassifier:
 
     def __init__(self, *, device: torch.device | str = "cpu") -> None:
         self._net = ConvClassifier()
-        self._net.load_state_dict(_weights())
+        self._net.load_state_dict(weights.load(WEIGHTS, SHA256))
         self._net.eval().to(device)
         self._device = device
         self.dim = self._net.dim
@@ -213,18 +212,6 @@ def _without_border(images: Tensor) -> Tensor:
         )
     border = (images.shape[-1] - 28) // 2
     return images[:, :, border : border + 28, border : border + 28]
-
-
-def _weights() -> dict[str, Tensor]:
-    """The verified content of the file of weights."""
-    if not WEIGHTS.exists():
-        raise RuntimeError(
-            f"the file {WEIGHTS.name} is missing from {WEIGHTS.parent}; install the package again"
-        )
-    content = WEIGHTS.read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise RuntimeError(f"the file {WEIGHTS} is damaged (its checksum differs); install the package again")
-    return load(content)
 
 
 def _torchvision_inception() -> nn.Module:
