@@ -33,9 +33,9 @@ def scorecard(
         ValueError: where a row or ``formats`` has not one entry for each column, or there is no row.
     """
     formats = formats or [".2f"] * len(columns)
-    for name, values in (*rows.items(), ("formats", formats)):
-        if len(values) != len(columns):
-            raise ValueError(f"{name} must have {len(columns)} entries, one a column; got {len(values)}")
+    for name, entries in (*rows.items(), ("formats", formats)):
+        if len(entries) != len(columns):
+            raise ValueError(f"{name} must have {len(columns)} entries, one a column; got {len(entries)}")
     if not rows:
         raise ValueError("rows must hold at least one row; got none")
     values = np.array(list(rows.values()), dtype=float)
