@@ -3,6 +3,8 @@
 A class which the generator draws badly, or draws too much alike, is recognised badly afterwards: the score
 falls with quality and with diversity, and it says in which class.
 
+Chapter: metrics
+
 Papers:
 
 - Ravuri and Vinyals, *Classification Accuracy Score for Conditional Generative Models*, 2019,

@@ -1,5 +1,7 @@
 """Does a generator copy its training images? Its nearest neighbours against those of images never trained on.
 
+Chapter: metrics
+
 Papers:
 
 - Meehan, Chaudhuri and Dasgupta, *A Non-Parametric Test to Detect Data-Copying in Generative Models*, 2020,

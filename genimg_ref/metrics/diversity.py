@@ -1,5 +1,7 @@
 """How far apart images of one class lie: a generator that repeats itself has diversity 0.
 
+Chapter: metrics
+
 Papers:
 
 - Zhu et al., *Toward Multimodal Image-to-Image Translation*, 2017, arXiv:1711.11586, section 5 (the mean

@@ -4,6 +4,8 @@ An extractor is anything that fits :class:`Extractor`: a callable with a name an
 between features means nothing without the name of the extractor, and two distances can be compared only if
 it is the same.
 
+Chapter: metrics
+
 Papers:
 
 - Heusel et al., *GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium*, 2017,

@@ -4,12 +4,14 @@ A person sees a real and a generated image and says which is the real one. When 
 the generated one is chosen in half of the trials. Both functions take the trials as independent; the answers
 of one person, or about one image, are not, and the interval is then too narrow.
 
+Chapter: metrics
+
 Papers:
 
 - Clopper and Pearson, *The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial*,
   Biometrika 26(4), 1934
 - Isola et al., *Image-to-Image Translation with Conditional Adversarial Networks*, 2016, arXiv:1611.07004,
-  section 3.4 (the experiment with images)
+  section 4.1 (the experiment with images)
 - Zhou et al., *HYPE: A Benchmark for Human eYe Perceptual Evaluation of Generative Models*, 2019,
   arXiv:1904.01121
 """

@@ -1,16 +1,16 @@
-"""Weights that come with the package: read from a file whose checksum is known.
-"""
+"""Weights that come with the package: read from a file whose checksum is known."""
 
 import hashlib
 from pathlib import Path
 
+from jaxtyping import Shaped
 from safetensors.torch import load as parse
 from torch import Tensor
 
 __all__ = ["load"]
 
 
-def load(path: Path, sha256: str) -> dict[str, Tensor]:
+def load(path: Path, sha256: str) -> dict[str, Shaped[Tensor, "..."]]:
     """The tensors in a file of the safetensors format, by name, after its checksum has been verified.
 
     Raises:

@@ -1,0 +1,443 @@
+"""Wrong answers that the exercises on metrics do not list are rejected too, and further right ones pass."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genimg_ref.exercises import find
+from genimg_ref.exercises.engine import Outcome, diagnose
+
+WRONG, RIGHT = [], []
+
+
+def wrong(name):
+    def add(answer):
+        WRONG.append((name, answer))
+        return answer
+
+    return add
+
+
+def right(name):
+    def add(answer):
+        RIGHT.append((name, answer))
+        return answer
+
+    return add
+
+
+# ---- inception_score ---------------------------------------------------------------------------------------
+
+
+@wrong("inception_score")
+def nan_to_zero_at_the_end(logits):
+    """Images with a NaN are dropped whole instead of their one term."""
+    p = F.softmax(logits, dim=1)
+    divergence = (p * (p / p.mean(dim=0)).log()).sum(dim=1)
+    return divergence[divergence.isfinite()].mean().exp().item() if divergence.isfinite().any() else 1.0
+
+
+@wrong("inception_score")
+def clamped_at_a_thousandth(logits):
+    p = F.softmax(logits, dim=1).clamp(min=1e-3)
+    return (p * (p / p.mean(dim=0)).log()).sum(dim=1).mean().exp().item()
+
+
+@wrong("inception_score")
+def absolute_terms(logits):
+    p = F.softmax(logits, dim=1)
+    terms = torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))
+    return terms.abs().sum(dim=1).mean().exp().item()
+
+
+@wrong("inception_score")
+def jensen_shannon_like(logits):
+    p = F.softmax(logits, dim=1)
+    m = (p + p.mean(dim=0)) / 2
+    return (torch.xlogy(p, p) - torch.xlogy(p, m)).sum(dim=1).mean().exp().item()
+
+
+@wrong("inception_score")
+def sharpened(logits):
+    p = F.softmax(2 * logits, dim=1)
+    return (torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean().exp().item()
+
+
+@wrong("inception_score")
+def marginal_of_decisions(logits):
+    p = F.softmax(logits, dim=1)
+    marginal = F.one_hot(p.argmax(dim=1), p.shape[1]).float().mean(dim=0).clamp(min=1e-12)
+    return (torch.xlogy(p, p) - torch.xlogy(p, marginal)).sum(dim=1).mean().exp().item()
+
+
+@right("inception_score")
+def by_kl_div(logits):
+    logp = F.log_softmax(logits.double(), dim=1)
+    marginal = logp.exp().mean(dim=0).log().expand_as(logp)
+    zero = logp == -torch.inf
+    log_q = marginal.masked_fill(zero, 0.0)
+    terms = F.kl_div(log_q, logp.exp(), reduction="none")
+    return math.exp(terms.sum().item() / len(logp))
+
+
+@right("inception_score")
+def nan_terms_to_zero(logits):
+    p = F.softmax(logits, dim=1)
+    return torch.nan_to_num(p * (p / p.mean(dim=0)).log(), nan=0.0).sum(dim=1).mean().exp().item()
+
+
+# ---- frechet_distance --------------------------------------------------------------------------------------
+
+
+def split(mean_a, covariance_a, mean_b, covariance_b):
+    return (mean_a - mean_b).square().sum(), torch.trace(covariance_a) + torch.trace(covariance_b)
+
+
+@wrong("frechet_distance")
+def distance_of_roots(mean_a, covariance_a, mean_b, covariance_b):
+    def root(m):
+        values, vectors = torch.linalg.eigh(m)
+        return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+    gap = root(covariance_a) - root(covariance_b)
+    return ((mean_a - mean_b).square().sum() + gap.square().sum()).item()
+
+
+@wrong("frechet_distance")
+def sorted_spectra(mean_a, covariance_a, mean_b, covariance_b):
+    means, traces = split(mean_a, covariance_a, mean_b, covariance_b)
+    a, b = (torch.linalg.eigvalsh(c).clamp(min=0).sqrt() for c in (covariance_a, covariance_b))
+    return (means + traces - 2 * (a * b).sum()).item()
+
+
+@wrong("frechet_distance")
+def frobenius_gap(mean_a, covariance_a, mean_b, covariance_b):
+    return ((mean_a - mean_b).square().sum() + (covariance_a - covariance_b).norm()).item()
+
+
+@wrong("frechet_distance")
+def absolute_eigenvalues_of_half(mean_a, covariance_a, mean_b, covariance_b):
+    means, traces = split(mean_a, covariance_a, mean_b, covariance_b)
+    values = torch.linalg.eigvals(covariance_a @ covariance_b).abs()
+    return (means + traces - 2 * values.sqrt().sum() / 2).item()
+
+
+@wrong("frechet_distance")
+def in_single_precision_with_epsilon(mean_a, covariance_a, mean_b, covariance_b):
+    means, traces = split(mean_a, covariance_a, mean_b, covariance_b)
+    shift = 1e-6 * torch.eye(len(mean_a)).double()
+    values = torch.linalg.eigvals((covariance_a + shift) @ (covariance_b + shift)).real.clamp(min=0)
+    return (means + traces + 2e-6 * len(mean_a) - 2 * values.sqrt().sum()).item()
+
+
+@right("frechet_distance")
+def by_absolute_eigenvalues(mean_a, covariance_a, mean_b, covariance_b):
+    means, traces = split(mean_a, covariance_a, mean_b, covariance_b)
+    return (means + traces - 2 * torch.linalg.eigvals(covariance_b @ covariance_a).abs().sqrt().sum()).item()
+
+
+@right("frechet_distance")
+def by_scipy(mean_a, covariance_a, mean_b, covariance_b):
+    from scipy.linalg import eigvals
+
+    means, traces = split(mean_a, covariance_a, mean_b, covariance_b)
+    values = eigvals(covariance_a.numpy() @ covariance_b.numpy())
+    return float(means + traces - 2 * np.sqrt(values + 0j).real.sum())
+
+
+# ---- merge_moments -----------------------------------------------------------------------------------------
+
+
+@wrong("merge_moments")
+def smaller_count(m, mean_a, scatter_a, n, mean_b, scatter_b):
+    step = mean_b - mean_a
+    scatter = scatter_a + scatter_b + min(m, n) * torch.outer(step, step)
+    return m + n, (m * mean_a + n * mean_b) / (m + n), scatter
+
+
+@wrong("merge_moments")
+def harmonic_mean(m, mean_a, scatter_a, n, mean_b, scatter_b):
+    step = mean_b - mean_a
+    scatter = scatter_a + scatter_b + 2 * m * n / (m + n) * torch.outer(step, step)
+    return m + n, (m * mean_a + n * mean_b) / (m + n), scatter
+
+
+@wrong("merge_moments")
+def from_zero(m, mean_a, scatter_a, n, mean_b, scatter_b):
+    mean = (m * mean_a + n * mean_b) / (m + n)
+    return m + n, mean, scatter_a + scatter_b + (m + n) * torch.outer(mean, mean)
+
+
+@wrong("merge_moments")
+def counts_kept(m, mean_a, scatter_a, n, mean_b, scatter_b):
+    step = mean_b - mean_a
+    return max(m, n), mean_a + n / (m + n) * step, scatter_a + scatter_b + m * n / (m + n) * step.outer(step)
+
+
+@wrong("merge_moments")
+def single_precision(m, mean_a, scatter_a, n, mean_b, scatter_b):
+    step = mean_b.float() - mean_a.float()
+    scatter = scatter_a + scatter_b + m * n / (m + n) * torch.outer(step, step)
+    return m + n, mean_a + n / (m + n) * step, scatter
+
+
+# ---- fid_infinity ------------------------------------------------------------------------------------------
+
+
+@wrong("fid_infinity")
+def richardson_of_the_largest_two(sizes, distances):
+    (n, d), (m, e) = sorted(zip(sizes.tolist(), distances.tolist(), strict=True))[-2:]
+    return (m * e - n * d) / (m - n)
+
+
+@wrong("fid_infinity")
+def parabola(sizes, distances):
+    return float(np.polyfit(1 / sizes.numpy(), distances.numpy(), 2)[2])
+
+
+@wrong("fid_infinity")
+def against_logarithm(sizes, distances):
+    return float(np.polyfit(np.log(sizes.numpy()), distances.numpy(), 1)[1])
+
+
+@wrong("fid_infinity")
+def median_line(sizes, distances):
+    slope = (distances[sizes.argmin()] - distances[sizes.argmax()]) / (1 / sizes.min() - 1 / sizes.max())
+    return (distances - slope / sizes).median().item()
+
+
+# ---- kernel_distance ---------------------------------------------------------------------------------------
+
+
+def k3(a, b):
+    return (a @ b.T / a.shape[1] + 1) ** 3
+
+
+@wrong("kernel_distance")
+def only_second_unbiased(x, y):
+    m, n = len(x), len(y)
+    kyy = k3(y, y)
+    return (k3(x, x).mean() + (kyy.sum() - kyy.trace()) / (n * (n - 1)) - 2 * k3(x, y).sum() / (m * n)).item()
+
+
+@wrong("kernel_distance")
+def upper_triangles_mean_of_all(x, y):
+    def within(a):
+        return k3(a, a).triu(1).sum() / len(a) ** 2 * 2
+
+    return (within(x) + within(y) - 2 * k3(x, y).mean()).item()
+
+
+@wrong("kernel_distance")
+def divided_by_larger(x, y):
+    n = max(len(x), len(y))
+
+    def within(a):
+        return (k3(a, a).sum() - k3(a, a).trace()) / (n * (n - 1))
+
+    return (within(x) + within(y) - 2 * k3(x, y).sum() / n**2).item()
+
+
+@wrong("kernel_distance")
+def mean_features_only(x, y):
+    return (x.mean(dim=0) - y.mean(dim=0)).square().sum().item()
+
+
+@wrong("kernel_distance")
+def truncated_to_equal_counts(x, y):
+    n = min(len(x), len(y))
+    x, y = x[:n], y[:n]
+    kxx, kyy, kxy = k3(x, x), k3(y, y), k3(x, y)
+    pairs = n * (n - 1)
+    return ((kxx.sum() - kxx.trace() + kyy.sum() - kyy.trace()) / pairs - 2 * kxy.mean()).item()
+
+
+@right("kernel_distance")
+def by_upper_triangles(x, y):
+    def within(a):
+        i, j = torch.triu_indices(len(a), len(a), offset=1)
+        return ((a[i] * a[j]).sum(dim=1) / a.shape[1] + 1).pow(3).mean()
+
+    return (within(x) + within(y) - 2 * k3(x, y).mean()).item()
+
+
+# ---- precision_recall --------------------------------------------------------------------------------------
+
+
+def all_distances(a, b):
+    return (a[:, None] - b).square().sum(dim=-1).sqrt()
+
+
+def radii(points, k):
+    return all_distances(points, points).kthvalue(k + 1, dim=1).values
+
+
+@wrong("precision_recall")
+def smallest_radius(real, generated, k):
+    cross = all_distances(generated, real)
+    precision = (cross <= radii(real, k).min()).any(dim=1)
+    recall = (cross <= radii(generated, k).min()).any(dim=0)
+    return precision.double().mean().item(), recall.double().mean().item()
+
+
+@wrong("precision_recall")
+def mean_of_k_neighbours(real, generated, k):
+    def mean_radii(points):
+        return all_distances(points, points).sort(dim=1).values[:, 1 : k + 1].mean(dim=1)
+
+    cross = all_distances(generated, real)
+    precision = (cross <= mean_radii(real)).any(dim=1)
+    recall = (mean_radii(generated) >= cross.T).any(dim=1)
+    return precision.double().mean().item() * (1 if k > 1 else 0.999), recall.double().mean().item()
+
+
+@wrong("precision_recall")
+def union_of_both(real, generated, k):
+    both = torch.cat([real, generated])
+    precision = (all_distances(generated, real) <= radii(both, k)[: len(real)]).any(dim=1)
+    recall = (all_distances(real, generated) <= radii(both, k)[len(real) :]).any(dim=1)
+    return precision.double().mean().item(), recall.double().mean().item()
+
+
+@wrong("precision_recall")
+def always_the_first_neighbour(real, generated, k):
+    cross = all_distances(generated, real)
+    precision, recall = (cross <= radii(real, 1)).any(dim=1), (radii(generated, 1) >= cross.T).any(dim=1)
+    return precision.double().mean().item(), recall.double().mean().item()
+
+
+@wrong("precision_recall")
+def precision_twice(real, generated, k):
+    precision = (all_distances(generated, real) <= radii(real, k)).any(dim=1).double().mean().item()
+    return precision, precision
+
+
+@right("precision_recall")
+def with_topk(real, generated, k):
+    def share(points, centres):
+        reach = all_distances(centres, centres).topk(k + 1, largest=False).values[:, -1]
+        return ((all_distances(points, centres) - reach) <= 0).any(dim=1).double().mean().item()
+
+    return share(generated, real), share(real, generated)
+
+
+# ---- copied_share ------------------------------------------------------------------------------------------
+
+
+def nearest(images, others):
+    return all_distances(images.flatten(1).double(), others.flatten(1).double()).min(dim=1).values
+
+
+@wrong("copied_share")
+def pooled_radius(generated, heldout, training, at):
+    radius = nearest(torch.cat([heldout, generated]), training).quantile(at)
+    return (nearest(generated, training) <= radius).double().mean().item()
+
+
+@wrong("copied_share")
+def exact_copies_only(generated, heldout, training, at):
+    return (nearest(generated, training) == 0).double().mean().item()
+
+
+@wrong("copied_share")
+def first_channel_only(generated, heldout, training, at):
+    generated, heldout, training = (x[:, :1, :1] for x in (generated, heldout, training))
+    return (nearest(generated, training) <= nearest(heldout, training).quantile(at)).double().mean().item()
+
+
+@wrong("copied_share")
+def a_count(generated, heldout, training, at):
+    return (nearest(generated, training) <= nearest(heldout, training).quantile(at)).sum().item()
+
+
+@wrong("copied_share")
+def radius_times_share(generated, heldout, training, at):
+    return (nearest(generated, training) <= at * nearest(heldout, training).mean()).double().mean().item()
+
+
+@right("copied_share")
+def by_numpy(generated, heldout, training, at):
+    flat = [x.numpy().astype("float64").reshape(len(x), -1) for x in (generated, heldout, training)]
+
+    def closest(rows):
+        return np.sqrt(((rows[:, None] - flat[2]) ** 2).sum(axis=2)).min(axis=1)
+
+    return float((closest(flat[0]) <= np.quantile(closest(flat[1]), at)).mean())
+
+
+# ---- compare_generators ------------------------------------------------------------------------------------
+
+
+@wrong("compare_generators")
+def more_images_wins(a, b, images_a, images_b):
+    if images_a != images_b:
+        return "a" if images_a > images_b else "b"
+    return plain(a, b)
+
+
+def plain(a, b):
+    if min(len(a), len(b)) < 2:
+        return "undecided"
+    gap = a.mean() - b.mean()
+    if gap.abs() <= 2 * (a.var() / len(a) + b.var() / len(b)).sqrt():
+        return "undecided"
+    return "a" if gap < 0 else "b"
+
+
+@wrong("compare_generators")
+def error_of_one_model(a, b, images_a, images_b):
+    if images_a != images_b:
+        return "not comparable"
+    if min(len(a), len(b)) < 2:
+        return "undecided"
+    gap = a.mean() - b.mean()
+    if gap.abs() <= 2 * a.std() / len(a) ** 0.5:
+        return "undecided"
+    return "a" if gap < 0 else "b"
+
+
+@wrong("compare_generators")
+def fixed_margin(a, b, images_a, images_b):
+    if images_a != images_b:
+        return "not comparable"
+    if min(len(a), len(b)) < 2 or (a.mean() - b.mean()).abs() < 0.5:
+        return "undecided"
+    return "a" if a.mean() < b.mean() else "b"
+
+
+@wrong("compare_generators")
+def other_words(a, b, images_a, images_b):
+    return "incomparable" if images_a != images_b else plain(a, b)
+
+
+@wrong("compare_generators")
+def never_undecided_with_many(a, b, images_a, images_b):
+    if images_a != images_b:
+        return "not comparable"
+    if min(len(a), len(b)) < 2:
+        return "undecided"
+    return "a" if a.mean() < b.mean() else "b"
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+def test_further_wrong_answers_are_rejected(name, answer):
+    for seed in range(20):
+        verdict = diagnose(find(name), answer, [seed], seconds=60.0)
+        assert verdict.outcome is not Outcome.RIGHT, f"seed {seed}"
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+def test_further_right_answers_are_accepted(name, answer):
+    verdict = diagnose(find(name), answer, range(20), seconds=60.0)
+    assert verdict.outcome is Outcome.RIGHT, str(verdict)
+
+
+def test_every_exercise_has_further_wrong_answers():
+    assert all(sum(name == n for n, _ in WRONG) >= 3 for name in {name for name, _ in WRONG})
+    assert len({name for name, _ in WRONG}) == 8
