@@ -114,7 +114,7 @@ def main(name: str) -> None:
             half = value.half() if value.is_floating_point() else value
             stored[f"{seed}/{key}"] = half.contiguous()
 
-    target = trained.FILES / f"{name}.safetensors"
+    target = trained.FILES / f"trained_{name}.safetensors"
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(save(stored))
     digest = hashlib.sha256(target.read_bytes()).hexdigest()

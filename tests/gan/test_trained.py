@@ -6,13 +6,13 @@ import re
 import pytest
 import torch
 
-from genimg_ref.data import fashion
-from genimg_ref.gan import trained
+from genimg_ref.data import fashion, shapes
+from genimg_ref.gan import cgan, trained
 from genimg_ref.gan.dcgan import sample_latent
 from genimg_ref.metrics.features import FashionClassifier
 from genimg_ref.metrics.fid import frechet_distance_of
 
-NAMES = list(trained.SHA256)
+NAMES = ["mlp", "dcgan"]
 each_model = pytest.mark.parametrize("name", NAMES)
 COUNT = 1000
 EXTRACT = FashionClassifier()
@@ -25,8 +25,8 @@ def samples(name, seed):
 
 @each_model
 def test_the_card_describes_the_file(name):
-    content = (trained.FILES / f"{name}.safetensors").read_bytes()
-    card = (trained.FILES / f"{name}.md").read_text()
+    content = (trained.FILES / f"trained_{name}.safetensors").read_bytes()
+    card = (trained.FILES / f"trained_{name}.md").read_text()
     assert hashlib.sha256(content).hexdigest() == trained.SHA256[name]
     assert trained.SHA256[name] in card and f"{len(content):,} bytes" in card
     assert len(content) < 4e6
@@ -36,7 +36,7 @@ def test_the_card_describes_the_file(name):
 @pytest.mark.parametrize("seed", trained.SEEDS)
 def test_samples_are_images_as_good_as_the_card_says(name, seed):
     """A thousand samples against a thousand images are biased upwards, by less than what is allowed here."""
-    card = (trained.FILES / f"{name}.md").read_text()
+    card = (trained.FILES / f"trained_{name}.md").read_text()
     stated = re.search(r"embedded test\s+images: ([\d., ]+) for the seeds", card)[1]
     images = samples(name, seed)
     assert images.shape == (COUNT, 1, 28, 28) and images.dtype == torch.float32
@@ -69,5 +69,25 @@ def test_other_names_and_seeds_are_refused():
 
 def test_a_missing_file_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(trained, "FILES", tmp_path)
-    with pytest.raises(RuntimeError, match=r"dcgan\.safetensors is missing"):
+    with pytest.raises(RuntimeError, match=r"trained_dcgan\.safetensors is missing"):
         trained.load("dcgan")
+
+
+def read_rightly(images, attributes):
+    _, reader = trained.load_shapes()
+    return (reader.read_labels(images) == attributes).all(dim=1).float().mean()
+
+
+def test_the_reader_reads_fresh_scenes():
+    scenes = shapes.sample(300, rng=torch.Generator().manual_seed(1))
+    assert read_rightly(scenes.images, scenes.attributes) > 0.98
+
+
+@pytest.mark.parametrize("phrase", [None, *trained.HELD_OUT])
+def test_scenes_are_painted_as_asked_seen_and_unseen_combinations(phrase):
+    rng = torch.Generator().manual_seed(2)
+    painter, _ = trained.load_shapes()
+    scenes = shapes.sample(200, rng=rng, only=phrase) if phrase else shapes.sample(200, rng=rng)
+    images = cgan.sample(painter, scenes.attributes, rng)
+    assert images.shape == (200, 3, 32, 32) and images.abs().max() <= 1
+    assert read_rightly(images, scenes.attributes) > 0.75
