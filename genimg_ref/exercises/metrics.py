@@ -111,6 +111,15 @@ def sum_over_images(logits: Tensor) -> float:
     return math.exp(min(len(logits) * math.log(_inception_score(logits)), 700))
 
 
+@inception_score.mistake(
+    "The last step goes the wrong way: of the mean divergence you take the logarithm. The score undoes "
+    "a logarithm, so that it counts things."
+)
+def logarithm_at_the_end(logits: Tensor) -> float:
+    p = F.softmax(logits.double(), dim=1)
+    return (torch.xlogy(p, p) - torch.xlogy(p, p.mean(dim=0))).sum(dim=1).mean().clamp(min=0).log().item()
+
+
 @inception_score.mistake("That is the mean divergence itself. The score is its exponential.")
 def without_exponential(logits: Tensor) -> float:
     return math.log(_inception_score(logits))
@@ -167,6 +176,15 @@ def softmax_over_images(logits: Tensor) -> float:
 
 
 @inception_score.mistake(
+    "The logits are used as they are, as if they were probabilities. They may be negative and sum to "
+    "anything: what turns a row of them into probabilities?"
+)
+def logits_for_probabilities(logits: Tensor) -> float:
+    marginal = logits.mean(dim=0)
+    return (torch.xlogy(logits, logits) - torch.xlogy(logits, marginal)).sum(dim=1).mean().exp().item()
+
+
+@inception_score.mistake(
     "That is the exponential of the marginal's entropy: it says how many things there are, and not how "
     "clearly each image is one of them. The mean entropy of the images is to be taken off."
 )
@@ -188,7 +206,7 @@ def bits_and_e(logits: Tensor) -> float:
 )
 def large_epsilon(logits: Tensor) -> float:
     p = F.softmax(logits.double(), dim=1)
-    terms = p * ((p + 1e-2) / (p.mean(dim=0) + 1e-2)).log()
+    terms = p * ((p + 1e-3) / (p.mean(dim=0) + 1e-3)).log()
     return terms.sum(dim=1).mean().exp().item()
 
 
@@ -248,7 +266,7 @@ def _frechet_distance_cases(rng: Rng) -> Iterator[Case]:
     )
     yield gaussians("one dimension", _covariance(rng, 1) + 0.2, _covariance(rng, 1) + 4.0)
     yield gaussians("far apart", _covariance(rng, 6), _covariance(rng, 6), 30.0)
-    mean, covariance = rng.normal(size=4), _covariance(rng, 4)
+    mean, covariance = rng.normal(size=4), _covariance(rng, 4) + 0.2 * np.eye(4)
     label = "two equal Gaussians"
     yield call(label, mean_a=mean, covariance_a=covariance, mean_b=mean, covariance_b=covariance)
 
@@ -326,7 +344,7 @@ def product_of_roots(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covar
 def root_of_entries(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
     means, traces, _ = _parts(mean_a, covariance_a, mean_b, covariance_b)
     product = covariance_a @ covariance_b
-    return (means + traces - 2 * product.diagonal().clamp(min=0).sqrt().sum()).item()
+    return (means + traces - 2 * torch.trace(product.sqrt())).item()
 
 
 @frechet_distance.mistake(
@@ -343,6 +361,14 @@ def diagonals_only(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covaria
 def one_root(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
     means, traces, root = _parts(mean_a, covariance_a, mean_b, covariance_b)
     return (means + traces - root).item()
+
+
+@frechet_distance.mistake(
+    "The two traces are missing. Without them equal Gaussians would have a distance far below zero."
+)
+def without_traces(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
+    means, _, root = _parts(mean_a, covariance_a, mean_b, covariance_b)
+    return (means - 2 * root).item()
 
 
 @frechet_distance.mistake("The root is added. It is what both heaps share, and it lessens the distance.")
@@ -408,13 +434,23 @@ def singular_values_of_product(
 
 
 @frechet_distance.mistake(
-    "A multiple of the identity is added to the covariances. That makes every matrix invertible and the"
-    " answer wrong; nothing here needs an inverse."
+    "A multiple of the identity is added under the root. That makes every matrix invertible and the answer"
+    " wrong; nothing here needs an inverse."
 )
 def with_epsilon(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
     shift = 1e-6 * torch.eye(len(mean_a), dtype=mean_a.dtype)
     means, traces, _ = _parts(mean_a, covariance_a, mean_b, covariance_b)
     _, _, root = _parts(mean_a, covariance_a + shift, mean_b, covariance_b + shift)
+    return (means + traces - 2 * root).item()
+
+
+@frechet_distance.mistake(
+    "Both covariances are widened by a multiple of the identity before anything else is computed, so every "
+    "feature gets variance that it does not have. Singular matrices need no help here."
+)
+def widened(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
+    shift = 1e-3 * torch.eye(len(mean_a), dtype=mean_a.dtype)
+    means, traces, root = _parts(mean_a, covariance_a + shift, mean_b, covariance_b + shift)
     return (means + traces - 2 * root).item()
 
 
@@ -513,7 +549,7 @@ def _merge_moments(
 
 
 merge_moments = Exercise(
-    points=2, minutes=15, reference=_merge_moments, cases=_merge_moments_cases, rtol=1e-9, atol=1e-6
+    points=2, minutes=15, reference=_merge_moments, cases=_merge_moments_cases, rtol=1e-12, atol=1e-5
 )
 
 
@@ -594,6 +630,16 @@ def weight_share(
     m: int, mean_a: Tensor, scatter_a: Tensor, n: int, mean_b: Tensor, scatter_b: Tensor
 ) -> Merged:
     return _merged((m, mean_a, scatter_a), (n, mean_b, scatter_b), weight=lambda m, n: m * n / (m + n) ** 2)
+
+
+@merge_moments.mistake(
+    "The step between the means is weighted with the share of the second batch. That is how the mean moves; "
+    "the scatter must not depend on which batch comes first."
+)
+def weight_of_the_mean(
+    m: int, mean_a: Tensor, scatter_a: Tensor, n: int, mean_b: Tensor, scatter_b: Tensor
+) -> Merged:
+    return _merged((m, mean_a, scatter_a), (n, mean_b, scatter_b), weight=lambda m, n: n / (m + n))
 
 
 @merge_moments.mistake(
@@ -710,14 +756,20 @@ def image_by_image_of_two(
 
 
 def _fid_infinity_cases(rng: Rng) -> Iterator[Case]:
-    def points(label: str, number: int, end: float, slope: float, noise: float) -> Case:
+    def points(label: str, number: int, end: float, slope: float, noise: float, luck: float = 0.0) -> Case:
+        """Points around a line, in any order, one of middle size last. With ``luck`` the second largest size
+        comes off better than the largest by this much."""
         sizes = np.sort(rng.choice(np.arange(200, 6000, 50), size=number, replace=False)).astype("float64")
-        rng.shuffle(sizes)
         distances = end + slope / sizes + noise * rng.normal(size=number)
-        return call(label, sizes=sizes, distances=distances)
+        if luck:
+            distances[-2] = distances[-1] - luck
+        others = np.delete(np.arange(number), number // 2)
+        order = np.append(rng.permutation(others), number // 2)
+        return call(label, sizes=sizes[order], distances=distances[order])
 
-    yield points("eight noisy points", 8, rng.uniform(2, 6), 900.0, 0.15)
-    yield points("a line that ends below zero", 7, rng.uniform(-0.4, -0.2), 700.0, 0.02)
+    yield points("eight noisy points", 8, rng.uniform(2, 6), 900.0, 0.15, luck=0.2)
+    label = "a line that ends below zero"
+    yield points(label, 7, rng.uniform(-0.4, -0.2), 3000.0, 0.02)  # no distance is negative
     yield points("three points", 3, rng.uniform(0.5, 1), 2000.0, 0.1)
     yield points("points exactly on a line", 5, rng.uniform(1, 3), 1500.0, 0.0)
 
@@ -767,6 +819,48 @@ def the_largest(sizes: Tensor, distances: Tensor) -> float:
 def through_two_points(sizes: Tensor, distances: Tensor) -> float:
     ends = torch.stack([sizes.argmin(), sizes.argmax()])
     return _fit(1 / sizes[ends], distances[ends])[0].item()
+
+
+@fid_infinity.mistake(
+    "The line goes through the first and the last point of the list only, which need not even be in order. "
+    "All points count: least squares."
+)
+def through_first_and_last(sizes: Tensor, distances: Tensor) -> float:
+    ends = torch.tensor([0, -1])
+    return _fit(1 / sizes[ends], distances[ends])[0].item()
+
+
+@fid_infinity.mistake(
+    "Your line is forced through the point with the most images. That one is measured with an error too: let "
+    "the line find its own height."
+)
+def through_the_largest(sizes: Tensor, distances: Tensor) -> float:
+    most = sizes.argmax()
+    x, y = 1 / sizes - 1 / sizes[most], distances - distances[most]
+    return (distances[most] - (x * y).sum() / x.square().sum() / sizes[most]).item()
+
+
+@fid_infinity.mistake(
+    "That is the distance which stands last. Its bias is still there, and it need not even be the one with "
+    "the most images."
+)
+def the_last(sizes: Tensor, distances: Tensor) -> float:
+    return distances[-1].item()
+
+
+@fid_infinity.mistake(
+    "That is the smallest of the distances. It was measured with finitely many images, as all of them were."
+)
+def the_smallest(sizes: Tensor, distances: Tensor) -> float:
+    return distances.min().item()
+
+
+@fid_infinity.mistake(
+    "You fit against the logarithm of the number of images. The bias is proportional to one divided by that "
+    "number, so that is where the points lie on a straight line."
+)
+def against_logarithm(sizes: Tensor, distances: Tensor) -> float:
+    return _fit(sizes.log(), distances)[0].item()
 
 
 @fid_infinity.mistake(
@@ -842,7 +936,7 @@ def _kernel_distance_cases(rng: Rng) -> Iterator[Case]:
     yield call("nearly the same images in both", x=both, y=near)  # below zero
     x, y = rng.normal(size=(2, 2)), rng.normal(size=(3, 2)) + 2.0
     yield call("two and three images", x=x, y=y)
-    x, y = rng.normal(size=(6, 1)) * 3, rng.normal(size=(5, 1))
+    x, y = rng.normal(size=(6, 1)) * 2, rng.normal(size=(5, 1))
     yield call("one feature", x=x, y=y)
 
 
@@ -869,7 +963,7 @@ def _mmd(
 
 
 kernel_distance = Exercise(
-    points=2, minutes=15, reference=_kernel_distance, cases=_kernel_distance_cases, rtol=1e-6, atol=1e-8
+    points=2, minutes=15, reference=_kernel_distance, cases=_kernel_distance_cases, rtol=1e-4, atol=1e-6
 )
 
 
@@ -897,8 +991,8 @@ def diagonals_kept(x: Tensor, y: Tensor) -> float:
 
 
 @kernel_distance.mistake(
-    "Each pair within a set is counted once, and half of it too little is left: the sum over i ≠ j has "
-    "both orders."
+    "The two means within the sets come out at half of what they are. The sum over i ≠ j has every pair in "
+    "both orders; whoever counts it once has half as many to divide by."
 )
 def half_the_pairs(x: Tensor, y: Tensor) -> float:
     return _mmd(x, y, pairs=lambda n: 2 * n * (n - 1))
@@ -923,6 +1017,14 @@ def cross_once(x: Tensor, y: Tensor) -> float:
 @kernel_distance.mistake("The mean over both sets is added. What the sets have in common makes them nearer.")
 def cross_added(x: Tensor, y: Tensor) -> float:
     return _mmd(x, y, cross=-2.0)
+
+
+@kernel_distance.mistake(
+    "Between the sets you average over the images of one set and add up over those of the other. It is a "
+    "mean over all pairs."
+)
+def cross_mean_over_one_set(x: Tensor, y: Tensor) -> float:
+    return _mmd(x, y, cross=2.0 * len(y))
 
 
 @kernel_distance.mistake("The product of two feature vectors is not divided by their width.")
@@ -994,6 +1096,15 @@ def centred(x: Tensor, y: Tensor) -> float:
     return _mmd(x - x.mean(dim=0), y - y.mean(dim=0))
 
 
+@kernel_distance.mistake(
+    "The features are shifted first, by one mean for both sets. This kernel has a fixed origin: products, "
+    "unlike distances, depend on where it is."
+)
+def centred_together(x: Tensor, y: Tensor) -> float:
+    centre = torch.cat([x, y]).mean(dim=0)
+    return _mmd(x - centre, y - centre)
+
+
 @kernel_distance.also_right
 def pair_by_pair(x: Tensor, y: Tensor) -> float:
     def k(a: Tensor, b: Tensor) -> float:
@@ -1057,7 +1168,7 @@ def _precision_recall_cases(rng: Rng) -> Iterator[Case]:
         ]
     )
     yield call("a tight and a wide cluster, and two outliers", real=real, generated=generated, k=3)
-    for k in (1, 2):
+    for k in (1, 2, 3):
         real, generated = rng.normal(size=(32, 5)), rng.normal(size=(23, 5)) * 1.2 + 0.3
         yield call("two clouds that overlap", real=real, generated=generated, k=k)
     tight_and_wide = [0, 1, 10], [3, 4, 30, 31, 32]
@@ -1114,6 +1225,15 @@ def itself_counted(real: Tensor, generated: Tensor, k: int) -> tuple[float, floa
 def one_too_far(real: Tensor, generated: Tensor, k: int) -> tuple[float, float]:
     precision = _share_inside(generated, real, _radii(real, k + 1))
     return precision, _share_inside(real, generated, _radii(generated, k + 1))
+
+
+@precision_recall.mistake(
+    "You count neighbours from the far end. Sorted by distance, the nearest come first: `k` is a place from "
+    "that end."
+)
+def kth_furthest(real: Tensor, generated: Tensor, k: int) -> tuple[float, float]:
+    precision = _share_inside(generated, real, _radii(real, len(real) - k))
+    return precision, _share_inside(real, generated, _radii(generated, len(generated) - k))
 
 
 @precision_recall.mistake(
@@ -1213,6 +1333,14 @@ def copies_skipped(real: Tensor, generated: Tensor, k: int) -> tuple[float, floa
 
 
 @precision_recall.mistake(
+    "Repeated points are removed before anything is measured. Each image counts, copies too: for the shares, "
+    "and as a neighbour."
+)
+def repetitions_removed(real: Tensor, generated: Tensor, k: int) -> tuple[float, float]:
+    return _precision_recall(real.unique(dim=0), generated.unique(dim=0), k)
+
+
+@precision_recall.mistake(
     "You average over all pairs of a point and a ball. A point counts once, if there is any ball that "
     "holds it."
 )
@@ -1283,8 +1411,8 @@ def _images(rng: Rng, count: int, shape: tuple[int, int, int]) -> np.ndarray:
     return (rng.integers(-8, 9, size=(count, *shape)) / 8).astype("float32")
 
 
-def _nudged(rng: Rng, images: np.ndarray, pixels: int, step: float = 0.5) -> np.ndarray:
-    """Copies in which this many pixels have moved by ``step``."""
+def _nudged(rng: Rng, images: np.ndarray, pixels: int, step: float | np.ndarray = 0.5) -> np.ndarray:
+    """Copies in which this many pixels have moved by ``step``, one for all or one for each."""
     changed = images.reshape(len(images), -1).copy()
     for row in changed:
         row[rng.choice(len(row), size=pixels, replace=False)] += step * rng.choice([-1, 1], size=pixels)
@@ -1297,9 +1425,7 @@ def _copied_share_cases(rng: Rng) -> Iterator[Case]:
         ("images that are wider than high", (1, 3, 7), 8, 0.4),
     ):
         training = _images(rng, 12, shape)
-        steps = rng.permutation(
-            np.arange(held) + 2
-        )  # how far each held-out image lies from its own training image
+        steps = rng.permutation(held) + 2  # pixels by which held-out images differ from a training image
         heldout = np.concatenate([_nudged(rng, training[i : i + 1], n) for i, n in enumerate(steps.tolist())])
         inside, outside = _nudged(rng, training[8:11], 1), _nudged(rng, training[9:12], held + 3)
         between = [_nudged(rng, training[i : i + 1], n) for i, n in ((0, 5), (3, 7))]
@@ -1307,10 +1433,11 @@ def _copied_share_cases(rng: Rng) -> Iterator[Case]:
         shown = heldout[[int(steps.argmax()), int(np.argsort(steps)[2])]]
         generated = np.concatenate([inside, outside, *between, shown, _images(rng, 2, shape)])
         yield call(label, generated=rng.permutation(generated), heldout=heldout, training=training, at=at)
-    training, heldout = _images(rng, 10, (3, 2, 4)), _images(rng, 6, (3, 2, 4))
-    generated = np.concatenate(
-        [training[[2, 2, 7]], _nudged(rng, training[:1], 2), _images(rng, 1, (3, 2, 4))]
-    )
+    training = _images(rng, 10, (3, 2, 4))
+    heldout = np.concatenate([_nudged(rng, training[i : i + 1], i + 4) for i in range(6)])
+    grey = np.roll(training[3:6], 1, axis=1)  # the channels in another order: as grey as they were
+    moved, fresh = _nudged(rng, training[:1], 2), _images(rng, 1, (3, 2, 4))
+    generated = np.concatenate([training[[2, 2, 7]], moved, fresh, grey])
     yield call("exact copies among them", generated=generated, heldout=heldout, training=training, at=0.2)
     training = _images(rng, 20, (1, 4, 5))
     sources, steps = rng.permutation(20).tolist(), (rng.permutation(19) + 1).tolist()
@@ -1318,9 +1445,21 @@ def _copied_share_cases(rng: Rng) -> Iterator[Case]:
     near = _nudged(rng, training[:2], 1, step=0.125)
     decoys = _images(rng, 3, (1, 4, 5))  # like training images in their first row only
     decoys[:, :, 0] = training[3:6, :, 0]
-    heldout, generated = np.concatenate(nudged[:10]), np.concatenate([*nudged[10:], near, decoys])
+    shuffled = rng.permuted(training[6:9].reshape(3, -1), axis=1).reshape(3, 1, 4, 5)  # as bright as these
+    heldout, generated = np.concatenate(nudged[:11]), np.concatenate([*nudged[11:], near, decoys, shuffled])
     label = "images at all distances, two of them all but copies"
     yield call(label, generated=generated, heldout=heldout, training=training, at=0.3)
+    training = _images(rng, 15, (2, 2, 6))
+    heldout = np.concatenate([_nudged(rng, training[i : i + 1], i + 6) for i in rng.permutation(8).tolist()])
+    spots, faint = _nudged(rng, training[:8], 1, step=1.625), _nudged(rng, training[8:10], 24, step=0.25)
+    # the radius lies between the distances of two held-out images: at the nearer, and on both sides of it
+    tails = [0.0], [0.125], [0.25]
+    edge = [_nudged(rng, training[10 + i : 11 + i], 10, np.array(9 * [0.5] + tails[i])) for i in range(3)]
+    lopsided = training[13:].copy()
+    lopsided[:, :1] = _nudged(rng, training[13:, :1], 8)  # in one channel only
+    generated = np.concatenate([spots, faint, *edge, lopsided, _images(rng, 2, (2, 2, 6))])
+    label = "bright spots, and faint changes all over"
+    yield call(label, generated=generated, heldout=heldout, training=training, at=0.45)
 
 
 def _to_nearest(images: Tensor, others: Tensor) -> Tensor:
@@ -1414,6 +1553,15 @@ def median_radius(generated: Tensor, heldout: Tensor, training: Tensor, at: floa
 
 
 @copied_share.mistake(
+    "Your radius is the distance of one of the held-out images. Where the share falls between two of them, "
+    "`torch.quantile` interpolates."
+)
+def without_interpolation(generated: Tensor, heldout: Tensor, training: Tensor, at: float) -> float:
+    radius = _to_nearest(heldout, training).quantile(at, interpolation="lower")
+    return (_to_nearest(generated, training) <= radius).double().mean().item()
+
+
+@copied_share.mistake(
     "You count training images that were copied. The share is one of the generated images: a generator "
     "that hands out one training image all the time copies in all of them."
 )
@@ -1430,12 +1578,42 @@ def share_beyond(generated: Tensor, heldout: Tensor, training: Tensor, at: float
 
 
 @copied_share.mistake(
-    "You compare images by their mean brightness, or only one row or channel of them. The distance runs"
-    " over all channels and pixels: flatten from the second axis on."
+    "You compare images by their mean brightness. The distance runs over all channels and pixels, each with "
+    "the one at its own place: flatten from the second axis on."
 )
 def brightness(generated: Tensor, heldout: Tensor, training: Tensor, at: float) -> float:
     ours, theirs, seen = (x.mean(dim=(1, 2, 3), keepdim=True) for x in (heldout, generated, training))
     return _copied_share(theirs, ours, seen, at)
+
+
+@copied_share.mistake(
+    "The distance is taken along the last axis, row by row, so one row that two images share makes them "
+    "equal. An image is one point: flatten all axes but the first."
+)
+def row_by_row(generated: Tensor, heldout: Tensor, training: Tensor, at: float) -> float:
+    def nearest(images: Tensor) -> Tensor:
+        return (images[:, None] - training).double().norm(dim=-1).amin(dim=(1, 2, 3))
+
+    return (nearest(generated) <= nearest(heldout).quantile(at)).double().mean().item()
+
+
+@copied_share.mistake(
+    "The norms of the rows are averaged. Squares of all differences of an image are added, and one root is "
+    "taken: flatten all axes but the first."
+)
+def mean_of_rows(generated: Tensor, heldout: Tensor, training: Tensor, at: float) -> float:
+    def nearest(images: Tensor) -> Tensor:
+        return (images[:, None] - training).double().norm(dim=-1).mean(dim=(2, 3)).amin(dim=1)
+
+    return (nearest(generated) <= nearest(heldout).quantile(at)).double().mean().item()
+
+
+@copied_share.mistake("You add absolute differences. The distance asked for is Euclidean.")
+def city_blocks_of_pixels(generated: Tensor, heldout: Tensor, training: Tensor, at: float) -> float:
+    def nearest(images: Tensor) -> Tensor:
+        return (images[:, None] - training).double().abs().sum(dim=(2, 3, 4)).amin(dim=1)
+
+    return (nearest(generated) <= nearest(heldout).quantile(at)).double().mean().item()
 
 
 @copied_share.also_right
@@ -1480,11 +1658,12 @@ def _compare_generators_cases(rng: Rng) -> Iterator[Case]:
         *,
         images: tuple[int, int] = (5000, 5000),
         spread: tuple[float, float] = (0.4, 0.6),
+        middle: float = 12.0,
     ) -> Case:
         """The mean of b lies ``errors`` standard errors above that of a."""
         error = math.sqrt(sum(s * s / n for s, n in zip(spread, seeds, strict=True)))
-        a = _runs(rng, seeds[0], 12.0, spread[0])
-        b = _runs(rng, seeds[1], 12.0 + errors * error, spread[1])
+        a = _runs(rng, seeds[0], middle, spread[0])
+        b = _runs(rng, seeds[1], middle + errors * error, spread[1])
         return call(label, distances_a=a, distances_b=b, images_a=images[0], images_b=images[1])
 
     clear = float(rng.uniform(4, 6))
@@ -1513,6 +1692,28 @@ def _compare_generators_cases(rng: Rng) -> Iterator[Case]:
     yield call(label + " of the other", distances_a=b, distances_b=a, images_a=5000, images_b=5000)
     label = "a lucky last seed"
     yield call(label, distances_a=a[::-1].copy(), distances_b=b, images_a=5000, images_b=5000)
+    yield pair("two seeds each, far apart", (2, 2), 9.0)
+    yield pair("two seeds beside three, far apart", (2, 3), -9.0)
+    within = float(rng.uniform(0.7, 1.1))
+    label = "many runs that scatter widely, and a difference within the error"
+    yield pair(label, (50, 60), -within, spread=(40.0, 30.0), middle=300.0)
+    label = "a dozen seeds each"  # the means differ by more than both spreads together
+    yield pair(label, (12, 12), float(rng.uniform(5.5, 6)))
+    label = "a few unsteady runs beside many steady ones"
+    yield pair(label, (3, 40), float(rng.uniform(0.7, 1.0)), spread=(2.0, 0.1))
+    failing = np.concatenate([np.full(24, 10.0), np.full(16, 14.0)]) + rng.normal(scale=0.05, size=40)
+    steady = rng.normal(10, 0.05, size=40)
+    label = "a model that fails in two of five runs"
+    yield call(label, distances_a=failing, distances_b=steady, images_a=5000, images_b=5000)
+    together = rng.permutation(_runs(rng, 6, 12.0, 0.5))
+    label = "runs that happen to rise and fall together"
+    yield call(
+        label,
+        distances_a=together + rng.normal(0.25, 0.01, size=6),
+        distances_b=together,
+        images_a=5000,
+        images_b=5000,
+    )
     tight = 10 + np.array([-0.001, 0.001]) + rng.normal(scale=1e-4, size=2)
     wide = 10 + np.array([0.03, 1.0])
     yield call("two seeds each", distances_a=tight, distances_b=wide, images_a=5000, images_b=5000)
@@ -1604,6 +1805,46 @@ def first_seed(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
 )
 def spread_for_error(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
     return _verdict(a, b, images_a, images_b, error=torch.var)
+
+
+@compare_generators.mistake(
+    "You ask whether the intervals of mean and standard deviation overlap. These say how far single runs lie "
+    "apart, not how well the means are known: with many seeds they overlap though the means surely differ."
+)
+def intervals_overlap(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    verdict = _verdict(a, b, images_a, images_b, error=_no_error)
+    if verdict in "ab" and (a.mean() - b.mean()).abs() <= a.std() + b.std():
+        return "undecided"
+    return verdict
+
+
+@compare_generators.mistake(
+    "You use one variance for both models, pooled. A model with many steady runs then hides how unsteady the "
+    "other one is: each has its own variance, divided by its own number of seeds."
+)
+def pooled_variance(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    inside = (a - a.mean()).square().sum() + (b - b.mean()).square().sum()
+    pooled = inside / max(1, len(a) + len(b) - 2)
+    return _verdict(a, b, images_a, images_b, error=lambda x: pooled / len(x))
+
+
+@compare_generators.mistake(
+    "You pair the runs, first with first and so on. Seeds of different models have nothing to do with one "
+    "another, and need not be equally many."
+)
+def paired(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    verdict = _verdict(a, b, images_a, images_b, error=_no_error)
+    if verdict in "ab" and (a - b).mean().abs() <= 2 * (a - b).std() / len(a) ** 0.5:
+        return "undecided"
+    return verdict
+
+
+@compare_generators.mistake(
+    "You compare medians. A model that fails in some of its runs hides that from a median; the task compares "
+    "means."
+)
+def medians(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    return _verdict(a, b, images_a, images_b, centre=torch.median)
 
 
 @compare_generators.mistake(
