@@ -58,6 +58,13 @@ def labels_multiplied_in(images, labels, classes):
     return torch.cat([images, maps], dim=1)
 
 
+@right("with_label_maps")
+def scattered(images, labels, classes):
+    maps = images.new_zeros(len(images), classes, *images.shape[2:])
+    index = labels.view(-1, 1, 1, 1).expand(-1, 1, *images.shape[2:])
+    return torch.cat([images, maps.scatter(1, index, 1.0)], dim=1)
+
+
 # ---- conditional_discriminator_step ------------------------------------------------------------------------
 
 
@@ -129,6 +136,13 @@ def mean_logit(height, width, classes, channels):
 @wrong("ConditionalDiscriminator")
 def mirrored_map(height, width, classes, channels):
     return Judge(height, width, classes, channels, join=lambda x, label: torch.cat([x, label.flip(3)], dim=1))
+
+
+@wrong("ConditionalDiscriminator")
+def statistics_of_the_batch_at_hand(height, width, classes, channels):
+    model = Judge(height, width, classes, channels)
+    model.layers[3] = nn.BatchNorm2d(2 * channels, track_running_stats=False)
+    return model
 
 
 @right("ConditionalDiscriminator")
@@ -255,14 +269,32 @@ def column_shares(confusion, spread, real_spread):
     return "collapsed" if (spread < 0.3 * real_spread).any() else "obeyed"
 
 
-@wrong("diagnose_condition")
-def by_chance_level(confusion, spread, real_spread):
-    score = confusion.diagonal().sum() / confusion.sum()
-    if score < 1.5 / len(confusion):
+def by_shares(confusion, spread, real_spread, mixed=None, flat=None):
+    shares = confusion / confusion.sum(dim=1, keepdim=True)
+    if (shares - shares.mean(dim=0)).abs().max() < 0.1:
         return "ignored"
-    if score < 0.8:
+    if mixed(shares) if mixed else (shares.diagonal() < 0.5).any():
         return "mixed up"
-    return "collapsed" if (spread < 0.3 * real_spread).any() else "obeyed"
+    return "collapsed" if flat(spread, real_spread) else "obeyed"
+
+
+@wrong("diagnose_condition")
+def every_class_has_to_be_mixed_up(*arguments):
+    return by_shares(
+        *arguments,
+        mixed=lambda s: (s.diagonal() < 0.5).all(),
+        flat=lambda own, real: (own < 0.3 * real).any(),
+    )
+
+
+@wrong("diagnose_condition")
+def spread_against_its_own_mean(*arguments):
+    return by_shares(*arguments, flat=lambda own, real: (own < 0.3 * own.mean()).any())
+
+
+@wrong("diagnose_condition")
+def every_class_has_to_be_flat(*arguments):
+    return by_shares(*arguments, flat=lambda own, real: (own < 0.3 * real).all())
 
 
 # ------------------------------------------------------------------------------------------------------------
