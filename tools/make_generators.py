@@ -6,7 +6,8 @@ A NAME is one of ``MODELS`` below: ``mlp``, ``dcgan``. Each is trained three tim
 2, on the embedded training images, as its chapter trains it at the budget ``book``; the last weights are
 kept, and the test images have no say. Weights are stored as float16, and the card says what was measured
 with the weights as they are stored. The same seed gives the same weights to the last bit only on the same
-processor and version of PyTorch; the checksum it prints belongs in ``genimg_ref/gan/trained.py``.
+processor, number of threads (``OMP_NUM_THREADS``) and version of PyTorch; the checksum it prints belongs in
+``genimg_ref/gan/trained.py``.
 """
 
 import hashlib
