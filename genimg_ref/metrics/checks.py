@@ -18,8 +18,9 @@ __all__ = [
     "require_varied",
 ]
 
-# Squares and sixth powers of features have to fit into float64; no network means numbers like this.
-LARGEST = 1e30
+# Twelfth powers of features (squares of the cubic kernel of squares) have to fit into float64; no network
+# means numbers like this.
+LARGEST = 1e24
 
 
 def as_double(values: Shaped[Tensor, "..."]) -> Float64[Tensor, "..."]:

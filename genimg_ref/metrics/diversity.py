@@ -15,10 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genimg_ref.metrics.checks import as_double, require_features
+from genimg_ref.metrics.pairs import blocks, distances
 
 __all__ = ["Diversity", "class_diversity", "mean_pairwise_distance"]
-
-BLOCK = 2**22  # distances held at a time
 
 
 class Diversity(NamedTuple):
@@ -45,6 +44,7 @@ def class_diversity(features: Float[Tensor, "count dim"], labels: Int[Tensor, " 
             f"labels must have shape {tuple(features.shape[:1])}, one for each row of features; "
             f"got {tuple(labels.shape)}"
         )
+    features = features.detach()
     classes, counts = labels.unique(return_counts=True)
     if (counts < 2).any():
         raise ValueError(
@@ -60,8 +60,7 @@ def mean_pairwise_distance(features: Float[Tensor, "count dim"]) -> Float[Tensor
     Equal rows have distance 0 exactly: differences are taken, not differences of squares.
     """
     require_features("features", features, 2)
-    rows = as_double(features)
-    total = torch.zeros((), dtype=torch.float64, device=rows.device)
-    for block in rows.split(max(1, BLOCK // len(rows))):
-        total += torch.cdist(block, rows, compute_mode="donot_use_mm_for_euclid_dist").sum()
-    return total / (len(rows) * (len(rows) - 1))
+    points = as_double(features.detach())
+    count = len(points)
+    sums = [distances(points[rows], points).sum() for rows in blocks(count, count)]
+    return torch.stack(sums).sum() / (count * (count - 1))

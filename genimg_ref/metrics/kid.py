@@ -24,6 +24,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from genimg_ref.metrics.checks import as_double, require_features, require_same_width, require_varied
+from genimg_ref.metrics.pairs import blocks
 
 __all__ = [
     "KernelDistance",
@@ -32,8 +33,6 @@ __all__ = [
     "kernel_distance",
     "kernel_distance_subsets",
 ]
-
-BLOCK = 1024  # rows of a kernel matrix that are in memory at a time
 
 
 class KernelDistance(NamedTuple):
@@ -66,7 +65,7 @@ def kernel_distance(
     Nothing is random; counts may differ. The error is the jackknife's (Arvesen 1969): it says how much the
     value would vary from one set of images to another, so the intervals of two generators can be compared.
     Where both sets come from the same distribution it is too large on average, by a factor of up to about
-    1.4. Memory: `BLOCK` rows of a kernel matrix.
+    1.4. Memory: a block of rows of a kernel matrix.
 
     Raises ``ValueError`` for fewer than three rows, numbers that are not finite, rows that are all the same,
     and when widths differ.
@@ -111,7 +110,7 @@ def _ready(features_a: Tensor, features_b: Tensor, at_least: int) -> tuple[Tenso
         require_features(name, features, at_least)
         require_varied(name, features)
     require_same_width("features_b", features_b, "features_a", features_a)
-    return as_double(features_a), as_double(features_b)
+    return as_double(features_a.detach()), as_double(features_b.detach())
 
 
 def _subset(features: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -131,16 +130,21 @@ class _Sums(NamedTuple):
 
 def _sums(a: Tensor, b: Tensor) -> _Sums:
     ab, ba = [], torch.zeros_like(b[:, 0])
-    for rows in a.split(BLOCK):
-        block = kernel(rows, b)
+    for rows in blocks(len(a), len(b)):
+        block = kernel(a[rows], b)
         ab.append(block.sum(dim=1))
         ba += block.sum(dim=0)
     return _Sums(_own_sums(a), torch.cat(ab), ba, _own_sums(b))
 
 
 def _own_sums(x: Tensor) -> Tensor:
-    sums = torch.cat([kernel(rows, x).sum(dim=1) for rows in x.split(BLOCK)])
-    return sums - (x.square().sum(dim=1) / x.shape[1] + 1) ** 3
+    """The kernel of a row with itself is left out, not taken away: beside it the others may be tiny."""
+    sums = []
+    for rows in blocks(len(x), len(x)):
+        block = kernel(x[rows], x)
+        block.diagonal(rows.start).zero_()
+        sums.append(block.sum(dim=1))
+    return torch.cat(sums)
 
 
 def _unbiased(sums: _Sums) -> float:

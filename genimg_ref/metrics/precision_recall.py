@@ -23,7 +23,6 @@ Papers:
 """
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -31,10 +30,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from genimg_ref.metrics.checks import as_double, require_features, require_same_width, require_varied
+from genimg_ref.metrics.pairs import blocks, distances
 
 __all__ = ["DensityCoverage", "PrecisionRecall", "density_coverage", "precision_recall"]
 
-BLOCK = 2**23  # distances that are in memory at a time
 SPARE = 2  # neighbours beyond the k-th that are measured exactly
 TIE = 1 + 1e-13
 
@@ -71,7 +70,7 @@ def precision_recall(
     reals, fakes = _prepare(real, generated)
     around_real, around_fake = _balls(reals, k), _balls(fakes, k)
     realistic, reachable = _nobody(fakes), _nobody(reals)
-    for rows in _blocks(len(generated), len(real)):
+    for rows in blocks(len(generated), len(real)):
         pairs = _rough(fakes.rows(rows), reals), fakes.exact[rows], reals.exact
         realistic[rows] = _inside(*pairs, around_real).any(dim=1)
         reachable |= _inside(*pairs, around_fake.of_rows(rows)).any(dim=0)
@@ -96,7 +95,7 @@ def density_coverage(
     reals, fakes = _prepare(real, generated)
     balls = _balls(reals, k)
     hits, covered = 0, _nobody(reals)
-    for rows in _blocks(len(generated), len(real)):
+    for rows in blocks(len(generated), len(real)):
         rough = _rough(fakes.rows(rows), reals)
         inside = _inside(rough, fakes.exact[rows], reals.exact, balls)
         hits += int(inside.sum())
@@ -138,8 +137,9 @@ class _Balls(NamedTuple):
 
 
 def _prepare(real: Tensor, generated: Tensor) -> tuple[_Points, _Points]:
-    centre = as_double(real[:: len(real) // 100 + 1]).median(dim=0).values  # a few outliers do not move it
-    centred = [as_double(features) - centre for features in (real, generated)]
+    real, generated = as_double(real.detach()), as_double(generated.detach())
+    centre = real[:: len(real) // 100 + 1].median(dim=0).values  # a few outliers do not move it
+    centred = [features - centre for features in (real, generated)]
     largest = max(abs(bound.item()) for features in centred for bound in features.aminmax())
     unit = 2.0 ** math.frexp(largest)[1]  # dividing by a power of two rounds nothing
 
@@ -164,11 +164,6 @@ def _rounding(dim: int) -> float:
     return 2.0**-24 * 4 * (math.sqrt(dim) + 2)
 
 
-def _distances(points: Tensor, others: Tensor) -> Tensor:
-    """From differences, in float64; slow and exact."""
-    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
-
-
 def _rough(points: _Points, others: _Points) -> Tensor:
     """Rough squared distances of all pairs.
 
@@ -178,17 +173,11 @@ def _rough(points: _Points, others: _Points) -> Tensor:
     rough = torch.addmm(others.squares, points.rough, others.rough.T, alpha=-2)
     rough += points.squares[:, None]
     probe = int(points.squares.argmax())
-    exact = _distances(points.exact[probe, None], others.exact)[0].square()
+    exact = distances(points.exact[probe, None], others.exact)[0].square()
     room = _rounding(points.exact.shape[1]) * (points.squares[probe] + others.squares) + 1e-30
     if bool(((rough[probe] - exact).abs() <= room).all()):
         return rough
-    return _distances(points.exact, others.exact).square().float()
-
-
-def _blocks(count: int, width: int) -> Iterator[slice]:
-    """Rows in portions, of which each needs ``width`` numbers in memory."""
-    height = max(1, BLOCK // width)
-    return (slice(start, min(start + height, count)) for start in range(0, count, height))
+    return distances(points.exact, others.exact).square().float()
 
 
 def _balls(points: _Points, k: int) -> _Balls:
@@ -198,16 +187,16 @@ def _balls(points: _Points, k: int) -> _Balls:
     looked_at = min(k + SPARE, count - 1)
     near = _roughly_nearest(points, looked_at)
     radii = torch.empty_like(points.exact[:, 0])
-    for rows in _blocks(count, looked_at * dim):
-        distances = _distances(points.exact[rows, None], points.exact[near.indices[rows]])[:, 0]
-        radii[rows] = distances.kthvalue(k, dim=1).values
+    for rows in blocks(count, looked_at * dim):
+        measured = distances(points.exact[rows, None], points.exact[near.indices[rows]])[:, 0]
+        radii[rows] = measured.kthvalue(k, dim=1).values
     beyond = near.squares.amax(dim=1) if looked_at < count - 1 else radii.new_full((), torch.inf)
     unsure = (beyond <= _bounded(radii, points).maybe).nonzero()[:, 0]
-    for part in _blocks(len(unsure), count):
+    for part in blocks(len(unsure), count):
         centres = unsure[part]
-        distances = _distances(points.exact[centres], points.exact)
-        distances.scatter_(1, centres[:, None], torch.inf)
-        radii[centres] = distances.kthvalue(k, dim=1).values
+        measured = distances(points.exact[centres], points.exact)
+        measured.scatter_(1, centres[:, None], torch.inf)
+        radii[centres] = measured.kthvalue(k, dim=1).values
     return _bounded(radii, points)
 
 
@@ -234,7 +223,7 @@ def _roughly_nearest(points: _Points, many: int) -> _Near:
         points.rough.new_full((count, many), torch.inf),
         torch.zeros(count, many, dtype=torch.long, device=points.rough.device),
     )
-    for rows in _blocks(count, count):
+    for rows in blocks(count, count):
         block = points.rows(rows)
         rough = _rough(block, points.rows(slice(rows.start, count)))
         rough.fill_diagonal_(torch.inf)
@@ -256,8 +245,8 @@ def _inside(rough: Tensor, points: Tensor, others: Tensor, balls: _Balls) -> Ten
     either."""
     inside = rough <= balls.surely
     i, j = ((rough <= balls.maybe) ^ inside).nonzero(as_tuple=True)
-    if len(i) > 8 * len(rough):
-        return _distances(points, others) <= balls.radii
-    distances = torch.linalg.vector_norm(points[i] - others[j], dim=1)
-    inside[i, j] = distances <= balls.radii.expand_as(rough)[i, j]
+    if len(i) * points.shape[1] > rough.numel():  # so many that copies of their rows would fill the memory
+        return distances(points, others) <= balls.radii
+    measured = torch.linalg.vector_norm(points[i] - others[j], dim=1)
+    inside[i, j] = measured <= balls.radii.expand_as(rough)[i, j]
     return inside

@@ -65,8 +65,9 @@ def moments(features: Float[Tensor, "count dim"]) -> Moments:
     Raises ``ValueError`` when ``features`` are empty, not floats or not finite.
     """
     require_features("features", features, at_least=1)
-    first = as_double(features[:1])
-    shifted = as_double(features) - first  # exact zeros where a column is constant
+    features = as_double(features.detach())  # else moments of a stream would hold on to every batch
+    first = features[:1]
+    shifted = features - first  # exact zeros where a column is constant
     mean = shifted.mean(dim=0)
     centred = shifted.sub_(mean)
     return Moments(len(features), first[0] + mean, _scatter(centred))
@@ -88,11 +89,13 @@ def gather(batches: Iterable[Float[Tensor, "_ dim"]]) -> Moments:
     A generator expression keeps the memory small: ``gather(extract(images) for images in loader)``. Moments
     gathered by several processes are joined with `Moments.merge`.
 
-    Raises ``ValueError`` when there is no batch, or as `moments` and `Moments.merge` do.
+    Raises ``ValueError`` when there is no batch, when widths differ, and as `moments` does.
     """
     total: Moments | None = None
     for features in batches:
         batch = moments(features)
+        if total is not None and len(batch.mean) != len(total.mean):
+            raise ValueError(f"batches must all be {len(total.mean)} wide; got one of {len(batch.mean)}")
         total = batch if total is None else total.merge(batch)
     if total is None:
         raise ValueError("batches must hold at least one batch of features; got none")

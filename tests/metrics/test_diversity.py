@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from genimg_ref.metrics import diversity
+from genimg_ref.metrics import pairs
 from genimg_ref.metrics.diversity import class_diversity, mean_pairwise_distance
 
 
@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 
 @pytest.mark.parametrize("block", [1, 70, 2**22])
 def test_the_mean_distance_is_scipys(block, monkeypatch):
-    monkeypatch.setattr(diversity, "BLOCK", block)
+    monkeypatch.setattr(pairs, "BLOCK", block)
     rows = normal(23, 5) + 100
     assert mean_pairwise_distance(rows).item() == pytest.approx(pdist(rows.numpy()).mean(), rel=1e-12)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from fractions import Fraction
 from inspect import unwrap
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch_fidelity.metric_kid import kernel_poly, kid_features_to_metric, mmd2
 from torchmetrics.image.kid import poly_mmd
 
-from genimg_ref.metrics import kid
+from genimg_ref.metrics import pairs
+from genimg_ref.metrics.checks import LARGEST
 from genimg_ref.metrics.kid import kernel, kernel_distance, kernel_distance_subsets
 
 CUBIC = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
@@ -123,8 +125,32 @@ def test_the_error_is_the_jackknife():
 def test_blocks_do_not_matter(monkeypatch):
     a, b = draw(50, 6, 0), draw(43, 6, 1)
     whole = kernel_distance(a, b)
-    monkeypatch.setattr(kid, "BLOCK", 7)
-    assert kernel_distance(a, b) == pytest.approx(whole, rel=1e-11)
+    for block in (1, 300):
+        monkeypatch.setattr(pairs, "BLOCK", block)
+        assert kernel_distance(a, b) == pytest.approx(whole, rel=1e-11)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e5, 1e8])
+def test_an_outlier_costs_no_digits(far):
+    """Its kernel with itself, the sixth power, is nothing that may be added and taken away again."""
+    a, b = draw(8, 3, 0), draw(7, 3, 1)
+    a[2, 0] = far
+
+    def k(x, y):
+        return (sum(Fraction(p) * Fraction(q) for p, q in zip(x, y, strict=True)) / 3 + 1) ** 3
+
+    def within(s):
+        return sum(k(x, y) for x, y in itertools.permutations(s, 2)) / (len(s) * (len(s) - 1))
+
+    p, q = a.tolist(), b.tolist()
+    exact = within(p) + within(q) - 2 * sum(k(x, y) for x in p for y in q) / 56
+    assert kernel_distance(a, b).value == pytest.approx(float(exact), rel=1e-12)
+
+
+def test_the_largest_features_still_have_an_error():
+    a, b = (x / x.abs().max() for x in (draw(20, 3, 0), draw(20, 3, 1)))
+    found, small = kernel_distance(LARGEST * a, LARGEST * b), kernel_distance(1e12 * a, 1e12 * b)
+    assert found.error == pytest.approx(LARGEST**6 * (small.error / 1e72), rel=1e-9)
 
 
 def test_symmetry_and_rotation():
@@ -158,7 +184,7 @@ def test_kernel_by_hand():
 def test_bad_features_are_named(function):
     x, broken, same = draw(20, 3, 0), draw(20, 3, 1), draw(1, 3, 2).expand(20, 3)
     broken[3, 2] = math.nan
-    with pytest.raises(ValueError, match=r"features_b must be finite and below 1e\+30 in size; got nan"):
+    with pytest.raises(ValueError, match=r"features_b must be finite and below 1e\+24 in size; got nan"):
         function(x, broken)
     broken[3, 2] = -math.inf
     with pytest.raises(ValueError, match="features_a must be finite"):

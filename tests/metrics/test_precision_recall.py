@@ -8,6 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
+from genimg_ref.metrics import pairs
 from genimg_ref.metrics import precision_recall as module
 from genimg_ref.metrics.precision_recall import density_coverage, precision_recall
 
@@ -53,7 +54,7 @@ def test_against_scikit_learn_and_torch_fidelity(reals, fakes, dim, k):
 def test_blocks_do_not_matter(monkeypatch, block):
     real, fake = draw(64, 3, 0), draw(45, 3, 1, shift=0.5)
     expected = by_definition(real, fake, 3)
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(pairs, "BLOCK", block)
     assert (precision_recall(real, fake, 3), density_coverage(real, fake, 3)) == expected
 
 
@@ -136,14 +137,14 @@ def test_whatever_rounding_decides_is_measured_again(monkeypatch, seed):
 def test_units_do_not_matter():
     real, fake = draw(100, 6, 0), draw(80, 6, 1, shift=0.3)
     expected = precision_recall(real, fake)
-    for unit in (1e-40, 1e-20, 1e20, 1e28):
+    for unit in (1e-40, 1e-20, 1e20, 1e23):
         assert precision_recall(real * unit, fake * unit) == expected
 
 
 def test_an_outlier_does_not_blur_the_others():
     real, fake = draw(100, 2, 0), draw(100, 2, 1)
     expected = by_definition(real, fake, 3)[0]
-    for far in (3e5, 1e12, 1e25):
+    for far in (3e5, 1e12, 1e23):
         more = torch.cat([fake, torch.tensor([[far, 0.0]], dtype=torch.float64)])
         found = precision_recall(real, more, k=3)
         assert found.precision == expected[0] * 100 / 101
@@ -196,7 +197,7 @@ def test_bad_features_are_named(function):
     for bad in (math.nan, math.inf):
         broken[3, 2] = bad
         with pytest.raises(
-            ValueError, match=rf"generated must be finite and below 1e\+30 in size; got {bad}"
+            ValueError, match=rf"generated must be finite and below 1e\+24 in size; got {bad}"
         ):
             function(x, broken)
         with pytest.raises(ValueError, match="real must be finite"):
