@@ -18,10 +18,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from genimg_ref.metrics.checks import as_double, require_features
+from genimg_ref.metrics.pairs import blocks, distances
 
 __all__ = ["CopyTest", "Neighbours", "copy_test", "nearest_neighbours"]
 
-BLOCK = 2**22  # distances held at a time
+EPS = torch.finfo(torch.float64).eps
 
 
 class Neighbours(NamedTuple):
@@ -85,15 +86,27 @@ def nearest_neighbours(
     A query which is among the references has distance 0 exactly.
     """
     _require_pair("queries", queries, "references", references)
-    targets = as_double(references.flatten(1))
+    targets = as_double(references.flatten(1).detach())
     centre = targets.mean(dim=0)  # short vectors keep |a|^2 - 2ab + |b|^2 accurate
-    targets = targets - centre
-    distances, indices = [], []
-    for block in (as_double(queries.flatten(1)) - centre).split(max(1, BLOCK // len(targets))):
-        nearest = torch.cdist(block, targets).argmin(dim=1)
-        distances.append((block - targets[nearest]).norm(dim=1))
-        indices.append(nearest)
-    return Neighbours(torch.cat(distances), torch.cat(indices))
+    points, targets = as_double(queries.flatten(1).detach()) - centre, targets - centre
+    found = [_nearest(points[rows], targets) for rows in blocks(len(points), len(targets))]
+    return Neighbours(*map(torch.cat, zip(*found, strict=True)))
+
+
+def _nearest(points: Tensor, targets: Tensor) -> Neighbours:
+    """By rough squared distances; where rounding leaves a second candidate, all are measured exactly."""
+    squares, others = points.square().sum(dim=1), targets.square().sum(dim=1)
+    rough = torch.addmm(others, points, targets.T, alpha=-2)  # less |a|^2, the same along a row
+    indices = rough.argmin(dim=1)
+    nearest = (points - targets[indices]).norm(dim=1)
+    # a target as near as this has at most the norm |a| + nearest; 2 (dim + 4) roundings of what is added
+    room = 2 * (points.shape[1] + 4) * EPS * (3 * squares + 2 * nearest.square())
+    limit = nearest.square() - squares + room
+    unsure = ((rough <= limit[:, None]).sum(dim=1) > 1).nonzero()[:, 0]
+    if len(unsure) > 0:
+        exact = distances(points[unsure], targets).min(dim=1)
+        nearest[unsure], indices[unsure] = exact.values, exact.indices
+    return Neighbours(nearest, indices)
 
 
 def _require_pair(name: str, images: Tensor, other: str, others: Tensor, at_least: int = 1) -> None:

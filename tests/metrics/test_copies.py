@@ -8,7 +8,7 @@ import torch
 from scipy.spatial import cKDTree
 from scipy.stats import mannwhitneyu
 
-from genimg_ref.metrics import copies
+from genimg_ref.metrics import pairs
 from genimg_ref.metrics.copies import copy_test, nearest_neighbours
 
 
@@ -18,7 +18,7 @@ def normal(*shape, seed=0):
 
 @pytest.mark.parametrize("block", [1, 100, 2**22])
 def test_neighbours_are_scipys(block, monkeypatch):
-    monkeypatch.setattr(copies, "BLOCK", block)
+    monkeypatch.setattr(pairs, "BLOCK", block)
     queries, references = normal(37, 3, 2) + 10, normal(50, 3, 2, seed=1) + 10
     distances, indices = cKDTree(references.flatten(1).numpy()).query(queries.flatten(1).numpy())
     found = nearest_neighbours(queries, references)
@@ -32,6 +32,36 @@ def test_a_copy_is_at_distance_zero_exactly():
     found = nearest_neighbours(references[[3, 400, 77]], references)
     assert found.indices.tolist() == [3, 400, 77]
     assert found.distances.tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_a_copy_is_told_from_what_is_nearly_one(count):
+    """Rough distances cannot tell the original from an image that differs in the last bit of one pixel."""
+    originals = normal(count, 5, 12).float()
+    others = originals.clone()
+    others[:, 2, 3] = torch.nextafter(others[:, 2, 3], torch.tensor(torch.inf))
+    found = nearest_neighbours(originals, torch.cat([others, originals]))
+    assert found.indices.tolist() == list(range(count, 2 * count))
+    assert found.distances.tolist() == [0.0] * count
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
+def test_neighbours_within_tight_clusters_far_apart(spread):
+    places = 1e4 * normal(6, 8, seed=9)
+    references = places.repeat(30, 1) + spread * normal(180, 8)
+    queries = places.repeat(25, 1) + spread * normal(150, 8, seed=1)
+    distances, indices = cKDTree(references.numpy()).query(queries.numpy())
+    found = nearest_neighbours(queries, references)
+    torch.testing.assert_close(found.distances, torch.from_numpy(distances), rtol=1e-5, atol=0)
+    assert found.indices.tolist() == indices.tolist()
+
+
+def test_an_outlier_does_not_blur_the_others():
+    references = torch.cat([torch.full((1, 8), 1e10, dtype=torch.float64), normal(200, 8)])
+    distances, indices = cKDTree(references.numpy()).query(normal(100, 8, seed=1).numpy())
+    found = nearest_neighbours(normal(100, 8, seed=1), references)
+    torch.testing.assert_close(found.distances, torch.from_numpy(distances), rtol=1e-6, atol=0)
+    assert found.indices.tolist() == indices.tolist()
 
 
 @pytest.mark.parametrize("decimals", [9, 1, 0])
