@@ -45,6 +45,14 @@ def test_a_sample_counts_once_even_between_wide_modes():
     assert modes.counts.tolist() == [1, 1]
 
 
+def test_modes_far_from_the_origin():
+    """More than 25 samples in float32: squares of the norms would hide distances as small as these."""
+    means = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    samples = means.repeat(500, 1) + 0.01 * torch.randn(1000, 2, generator=rng())
+    expected = mode_coverage(samples.double() + 1000, means.double() + 1000, 0.01).good
+    assert mode_coverage(samples + 1000, means + 1000, 0.01).good == pytest.approx(expected, abs=0.002)
+
+
 def test_nothing_good():
     modes = mode_coverage(torch.full((4, 2), 99.0), torch.zeros(3, 2), 0.1)
     assert modes.covered == 0 and modes.good == 0.0
@@ -54,6 +62,10 @@ def test_bad_input_is_named():
     points = torch.zeros(2, 2)
     with pytest.raises(ValueError, match=r"samples must have shape \(number, dim\).*; got \(0, 2\)"):
         mode_coverage(torch.zeros(0, 2), points, 0.1)
+    with pytest.raises(ValueError, match="samples must be finite; got nan"):
+        mode_coverage(torch.tensor([[0.0, math.nan]]), points, 0.1)
+    with pytest.raises(ValueError, match="means must be finite; got -inf"):
+        mode_coverage(points, torch.tensor([[0.0, -math.inf]]), 0.1)
     with pytest.raises(ValueError, match="means must have 2 columns, as samples do; got 3"):
         unwrap(mode_coverage)(points, torch.zeros(2, 3), 0.1)
     with pytest.raises(ValueError, match="std must be a positive number; got 0"):
