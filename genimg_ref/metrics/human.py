@@ -17,6 +17,7 @@ Papers:
 """
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -41,6 +42,7 @@ class TwoAlternative(NamedTuple):
 
 def two_alternative(fooled: int, trials: int, *, confidence: float = 0.95) -> TwoAlternative:
     """Judge ``fooled`` choices of the generated image in ``trials`` pairs of a real and a generated one."""
+    _require_counts("fooled", fooled, trials)
     low, high = clopper_pearson(fooled, trials, confidence)
     return TwoAlternative(fooled / trials, low, high, binomial_test(fooled, trials))
 
@@ -52,7 +54,7 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tu
     and as few, or fewer (at the upper end), have the probability ``(1 - confidence) / 2``. It holds the true
     probability at least as often as ``confidence`` says, whatever that probability is.
     """
-    _require_counts(successes, trials)
+    _require_counts("successes", successes, trials)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, such as 0.95; got {confidence}")
     tail = (1 - confidence) / 2
@@ -73,7 +75,7 @@ def binomial_test(successes: int, trials: int, chance: float = 0.5) -> float:
 
     ``chance`` is the probability of a success under the null hypothesis: 0.5 for two alternatives.
     """
-    _require_counts(successes, trials)
+    _require_counts("successes", successes, trials)
     if not 0 < chance < 1:
         raise ValueError(f"chance must lie between 0 and 1; got {chance}")
     probabilities = _probabilities(trials, chance)
@@ -96,8 +98,11 @@ def _bisect(is_below: Callable[[float], bool]) -> float:
     return middle
 
 
-def _require_counts(successes: int, trials: int) -> None:
+def _require_counts(name: str, successes: int | float, trials: int | float) -> None:
+    for label, count in (("trials", trials), (name, successes)):
+        if not isinstance(count, Integral):
+            raise ValueError(f"{label} must be a whole number; got {count}")
     if trials < 1:
         raise ValueError(f"trials must be 1 or more; got {trials}")
     if not 0 <= successes <= trials:
-        raise ValueError(f"successes must lie in 0 ... trials = {trials}; got {successes}")
+        raise ValueError(f"{name} must lie in 0 ... trials = {trials}; got {successes}")

@@ -1,6 +1,7 @@
 """Two alternatives: scipy's exact interval and test, and the coverage that they promise."""
 
 import math
+from inspect import unwrap
 
 import pytest
 import torch
@@ -66,14 +67,21 @@ def test_many_trials_stay_exact():
     assert binomial_test(10_150, 20_000) == pytest.approx(binomtest(10_150, 20_000).pvalue, rel=1e-7)
 
 
-@pytest.mark.parametrize("function", [clopper_pearson, binomial_test, two_alternative])
-def test_bad_counts_are_named(function):
+@pytest.mark.parametrize(
+    "function, name",
+    [(clopper_pearson, "successes"), (binomial_test, "successes"), (two_alternative, "fooled")],
+)
+def test_bad_counts_are_named(function, name):
     with pytest.raises(ValueError, match="trials must be 1 or more; got 0"):
         function(0, 0)
-    with pytest.raises(ValueError, match=r"successes must lie in 0 ... trials = 3; got 4"):
+    with pytest.raises(ValueError, match=rf"{name} must lie in 0 ... trials = 3; got 4"):
         function(4, 3)
-    with pytest.raises(ValueError, match=r"successes must lie in 0 ... trials = 3; got -1"):
+    with pytest.raises(ValueError, match=rf"{name} must lie in 0 ... trials = 3; got -1"):
         function(-1, 3)
+    with pytest.raises(ValueError, match=rf"{name} must be a whole number; got 1\.5"):
+        unwrap(function)(1.5, 3)
+    with pytest.raises(ValueError, match=r"trials must be a whole number; got 10\.5"):
+        unwrap(function)(3, 10.5)
 
 
 def test_bad_probabilities_are_named():
