@@ -70,7 +70,7 @@ class RandomFeatures:
         self._net = ConvClassifier(channels, dim=dim, rng=rng).eval().to(device)
         self._device = device
         self.dim = dim
-        self.name = f"random-{seed}"
+        self.name = f"random-{seed}-{channels}-{dim}"
 
     def __call__(
         self, images: Float[Tensor, "count channels height width"]
@@ -130,7 +130,7 @@ class Inception:
 
     The preprocessing does not differ: :func:`inception_input`. To get comparable numbers, give a ``network``
     with the original weights, for instance the ``InceptionV3`` of pytorch-fid without its own resizing and
-    normalisation, and name it.
+    normalisation (its answer is a list of one tensor, which has to be taken out and flattened), and name it.
 
     Args:
         network: maps preprocessed images ``(count, 3, 299, 299)`` to features ``(count, 2048)``.
@@ -140,7 +140,7 @@ class Inception:
     Raises:
         RuntimeError: torchvision is missing, or its weights can neither be found nor downloaded.
         ValueError: from the call, for images which are neither grey nor colour, none at all, not finite or
-            outside [-1, 1].
+            outside [-1, 1], and for a ``network`` whose answer has another shape.
     """
 
     dim = 2048
@@ -159,8 +159,16 @@ class Inception:
     def __call__(
         self, images: Float[Tensor, "count channels height width"]
     ) -> Float[Tensor, "count {self.dim}"]:
-        require_images("images", images)
-        return _in_batches(lambda part: self._network(inception_input(part)), images, self._device, batch=50)
+        require_images("images", images)  # all of them, before the network has worked on some
+        return _in_batches(self._pooled, images, self._device, batch=50)
+
+    def _pooled(self, images: Tensor) -> Tensor:
+        features = self._network(inception_input(images))
+        shape = getattr(features, "shape", None)
+        if shape != (len(images), self.dim):
+            told = type(features).__name__ if shape is None else tuple(shape)
+            raise ValueError(f"network must return features of shape {(len(images), self.dim)}; got {told}")
+        return features
 
 
 def inception_input(
@@ -170,7 +178,10 @@ def inception_input(
 
     Rounded to the 256 levels of a stored picture, grey repeated for the three colours, resized to 299 x 299
     by :func:`resize_tf1`, then ``(level - 128) / 128``.
+
+    Raises ``ValueError`` for images which are neither grey nor colour, or outside [-1, 1].
     """
+    require_images("images", images)
     if images.shape[1] not in (1, 3):
         raise ValueError(f"images must have 1 or 3 channels; got {images.shape[1]}")
     levels = (images * 127.5 + 127.5).round().clamp(0, 255)

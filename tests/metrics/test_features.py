@@ -95,6 +95,11 @@ def test_random_features_depend_on_the_seed_alone():
     assert (first.std(dim=0) > 0).all()
 
 
+def test_different_random_networks_have_different_names():
+    made = [RandomFeatures(), RandomFeatures(1), RandomFeatures(channels=3), RandomFeatures(dim=32)]
+    assert len({extractor.name for extractor in made}) == 4
+
+
 def pooled(images):
     """Stands in for a network: no more than the shape is right."""
     assert images.shape[1:] == (3, 299, 299)
@@ -108,6 +113,26 @@ def test_inception_input_by_hand():
     assert result.shape == (4, 3, 299, 299)
     expected = torch.tensor([-1.0, 0.0, 127 / 128, -26 / 128]).view(4, 1, 1, 1).expand(4, 3, 299, 299)
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
+
+
+def test_inception_input_refuses_what_it_would_clip():
+    with pytest.raises(ValueError, match=r"images must hold values in \[-1, 1\]; got values from 0 to 255"):
+        inception_input(torch.tensor([0.0, 255.0]).view(1, 1, 1, 2))
+    with pytest.raises(ValueError, match=r"images must have 1 or 3 channels; got 2"):
+        inception_input(uniform(1, 2, 8, 8))
+
+
+def test_a_network_that_does_not_pool_is_named():
+    images = uniform(2, 1, 28, 28)
+    for network, told in (
+        (lambda x: x.mean(dim=(2, 3)), r"\(2, 3\)"),
+        (lambda x: pooled(x)[:, :, None, None], r"\(2, 2048, 1, 1\)"),
+        (lambda x: [pooled(x)], "list"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"network must return features of shape \(2, 2048\); got {told}"
+        ):
+            Inception(network)(images)
 
 
 def test_resizing_by_hand():
