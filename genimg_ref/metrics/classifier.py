@@ -3,6 +3,8 @@
 The embedded classifier of :mod:`genimg_ref.metrics.features` is one of these, and the classifier score trains
 one on the images that it judges.
 
+Chapter: metrics
+
 Papers:
 
 - Ioffe and Szegedy, *Batch Normalization*, 2015, arXiv:1502.03167
@@ -137,6 +139,7 @@ def fit(
         optimiser, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False, final_div_factor=1e4
     )
 
+    @torch.enable_grad()  # whoever measures has often switched gradients off
     def update(_: int) -> float:
         rows = torch.randint(len(images), (batch,), generator=rng).to(images.device)
         loss = F.cross_entropy(net(augment(images[rows], rng, flip=flip)), labels[rows])

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from genimg_ref.metrics.checks import require_images
 from genimg_ref.metrics.classifier import ConvClassifier, fit
 
 __all__ = ["ClassifierScore", "classifier_score"]
@@ -49,7 +50,7 @@ def classifier_score(
 
     Raises:
         ValueError: if labels do not fit the images, a class of the training images is none of the test
-            images', a class below the largest has no test image, or images are not finite.
+            images', a class below the largest has no test image, or images are not in [-1, 1].
     """
     for name, data, classes in (("images", images, labels), ("test_images", test_images, test_labels)):
         if len(data) == 0 or classes.shape != data.shape[:1]:
@@ -57,8 +58,7 @@ def classifier_score(
                 f"{name} must come with one label each, at least one; "
                 f"got {len(data)} images and labels of shape {tuple(classes.shape)}"
             )
-        if not data.isfinite().all():
-            raise ValueError(f"{name} must be finite; got NaN or infinity")
+        require_images(name, data)
     if images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             f"test_images must have shape {tuple(images.shape[1:])}, as images do; "
@@ -72,8 +72,8 @@ def classifier_score(
             f"test_labels must hold every class up to the largest; got no {counts.argmin().item()}"
         )
     net = ConvClassifier(images.shape[1], len(counts), width, rng=rng).to(images.device)
-    fit(net, images, labels, steps=steps, rng=rng, flip=flip)
+    fit(net, images.detach().float(), labels.long(), steps=steps, rng=rng, flip=flip)
     with torch.no_grad():
-        predicted = torch.cat([net(part).argmax(dim=1) for part in test_images.split(BATCH)])
+        predicted = torch.cat([net(part.float()).argmax(dim=1) for part in test_images.split(BATCH)])
     right = test_labels[predicted == test_labels].bincount(minlength=len(counts))
     return ClassifierScore((right.sum() / counts.sum()).item(), right / counts)

@@ -65,6 +65,16 @@ def test_classes_of_different_size():
     assert result.accuracy == pytest.approx((weights * result.by_class).sum().item())
 
 
+def test_images_on_a_graph_other_types_and_no_gradients():
+    """As a generator's output comes, measured where gradients are off."""
+    images, labels = easy(TRAIN, 100)
+    expected = score(images, labels)
+    on_graph = images.double() * torch.ones(1, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(score(on_graph, labels.int()).by_class, expected.by_class)
+    with torch.no_grad():
+        assert torch.equal(score(images, labels).by_class, expected.by_class)
+
+
 def test_bad_input_is_named():
     images, labels = easy(TRAIN, 20)
     with pytest.raises(
@@ -75,8 +85,14 @@ def test_bad_input_is_named():
         classifier_score(images, labels, images[:0], labels[:0], rng=rng())
     with pytest.raises(ValueError, match=r"test_images must have shape \(1, 14, 14\), .*; got \(1, 28, 28\)"):
         unwrap(classifier_score)(images, labels, TEST.images[:10], TEST.labels[:10], rng=rng())
-    with pytest.raises(ValueError, match="images must be finite"):
+    with pytest.raises(ValueError, match=r"images must hold values in \[-1, 1\]; got values from nan"):
         classifier_score(images * math.nan, labels, images, labels, rng=rng())
+    with pytest.raises(ValueError, match=r"test_images must hold values in \[-1, 1\]; got .* to 255"):
+        classifier_score(images, labels, images * 127.5 + 127.5, labels, rng=rng())
+    with pytest.raises(ValueError, match=r"images must be float32 or float64; got torch.uint8"):
+        unwrap(classifier_score)(images.byte(), labels, images, labels, rng=rng())
+    with pytest.raises(ValueError, match=r"images must have shape \(count, channels, height, width\)"):
+        unwrap(classifier_score)(images[:, 0], labels, images, labels, rng=rng())
     with pytest.raises(ValueError, match=r"labels must lie in 0 ... 2; got 1 to 3"):
         classifier_score(images, labels + 1, images, labels, rng=rng())
     with pytest.raises(ValueError, match="test_labels must hold every class up to the largest; got no 0"):
