@@ -66,7 +66,9 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """The squared Fréchet distance of the Gaussians with these moments (Heusel et al. 2017, equation 6).
 
     In squared units of the features, 0 or more, symmetric. Covariances are the unbiased ones; counts may
-    differ. Everything is float64. Absolute error: about ``1e-10 (tr A + tr B)`` at worst, far less as a rule.
+    differ. Everything is float64. Absolute error: ``1e-10 (tr A + tr B)``, far less as a rule; up to some
+    ``1e-8`` of it where one covariance is singular or nearly so, because a covariance is rounded, and a zero
+    moved by ``1e-16`` has a root of ``1e-8``.
     The distance of samples is biased upwards, more so the fewer they are: compare equal counts, or use
     `fid_infinity`.
 
@@ -110,9 +112,7 @@ def frechet_gaussians(
     """
     if len(mean_a) != len(mean_b):
         raise ValueError(f"mean_b must have {len(mean_a)} entries, as mean_a has; got {len(mean_b)}")
-    a = _of_covariance("a", as_double(mean_a), as_double(covariance_a))
-    b = _of_covariance("b", as_double(mean_b), as_double(covariance_b))
-    return _distance(a, b)
+    return _distance(_of_covariance("a", mean_a, covariance_a), _of_covariance("b", mean_b, covariance_b))
 
 
 def _of_moments(name: str, moments: Moments) -> _Gaussian:
@@ -127,7 +127,7 @@ def _of_features(features: Tensor) -> _Gaussian:
     count, dim = features.shape
     if count > dim:
         return _of_moments("features", moments(features))
-    features = as_double(features)
+    features = as_double(features.detach())
     mean = features.mean(dim=0)
     centred = features - mean
     # Centred rows add up to zero. A reflection that turns (1, ..., 1) into the first axis makes the first row
@@ -137,7 +137,10 @@ def _of_features(features: Tensor) -> _Gaussian:
 
 
 def _of_covariance(name: str, mean: Tensor, covariance: Tensor) -> _Gaussian:
-    if covariance.shape != (len(mean), len(mean)) or len(mean) == 0:
+    mean, covariance = as_double(mean), as_double(covariance)
+    if mean.ndim != 1 or len(mean) == 0:
+        raise ValueError(f"mean of {name} must have shape (dim,); got {tuple(mean.shape)}")
+    if covariance.shape != (len(mean), len(mean)):
         raise ValueError(
             f"covariance of {name} must have shape (dim, dim), with dim the length of the mean; "
             f"got {tuple(covariance.shape)} and {len(mean)}"
@@ -215,8 +218,8 @@ def fid_infinity(
     and Forsyth 2020, section 3, where sizes go from 5,000 to 50,000 at 2,048 features). What bias the
     reference's own count causes stays in. The value may come out a little below zero.
 
-    Raises ``ValueError`` when the sizes leave the range where the line holds, as `frechet_distance` does,
-    and for fewer than three points.
+    Raises ``ValueError`` when the sizes leave the range where the line holds, for fewer than three points,
+    and as `frechet_distance` does.
     """
     require_features("features", features, at_least=2)
     count, dim = features.shape
@@ -229,9 +232,11 @@ def fid_infinity(
         )
     if points < 3:
         raise ValueError(f"points must be at least 3; got {points}")
+    if len(reference.mean) != dim:
+        raise ValueError(f"features must have {len(reference.mean)} columns, as reference has; got {dim}")
     target = _of_moments("reference", reference)
     sizes = torch.linspace(smallest, count, points, dtype=torch.float64).round().long()
-    distances = []
+    features, distances = features.detach(), []
     for size in sizes.tolist():
         chosen = torch.randperm(count, generator=generator, device=generator.device)[:size]
         subset = moments(features[chosen.to(features.device)])

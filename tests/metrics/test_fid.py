@@ -89,6 +89,18 @@ def test_singular_covariances_are_exact(a, b):
     assert frechet_distance(moments(a), moments(b)) == pytest.approx(exact, rel=1e-9)
 
 
+@pytest.mark.parametrize(("rank", "dim"), [(1, 3), (2, 3), (63, 64)])
+def test_covariances_singular_for_many_images_lose_half_the_digits_at_most(rank, dim):
+    """Moments are rounded before anything is made of them; the factors come from the features here."""
+    a, b = draw(2000, dim, 0, rank=rank) + 20, draw(300, dim, 1)
+    one, two = (torch.linalg.qr(x - x.mean(0)).R / math.sqrt(len(x) - 1) for x in (a, b))
+    scale = (one.square().sum() + two.square().sum()).item()
+    step = (a.mean(0) - b.mean(0)).square().sum().item()
+    exact = step + scale - 2 * torch.linalg.svdvals(one @ two.T).sum().item()
+    assert frechet_distance_of(a, b) == pytest.approx(exact, abs=1e-7 * scale)
+    assert frechet_distance(gather(a.split(1)), moments(b)) == pytest.approx(exact, abs=1e-7 * scale)
+
+
 def test_covariances_of_very_different_sizes_are_exact():
     scales = torch.logspace(0, -5, 12, dtype=torch.float64)
     a = draw(60, 12, 0) * scales
@@ -232,6 +244,8 @@ def test_widths_and_types_are_named():
         unwrap(frechet_distance_of)(x.int(), x)
     with pytest.raises(ValueError, match="mean_b must have 3 entries, as mean_a has; got 4"):
         unwrap(frechet_gaussians)(x[0], torch.eye(3), wide[0], torch.eye(4))
+    with pytest.raises(ValueError, match=r"mean of a must have shape \(dim,\); got \(3, 1\)"):
+        unwrap(frechet_gaussians)(x[0, :, None], torch.eye(3), x[1], torch.eye(3))
     with pytest.raises(
         ValueError, match=r"covariance of b must have shape \(dim, dim\).* got \(2, 2\) and 3"
     ):
@@ -258,5 +272,9 @@ def test_bad_extrapolations_are_named():
         fid_infinity(moments(x), x, rng(), smallest=8)
     with pytest.raises(ValueError, match="at most half their count 20; got 16"):
         fid_infinity(moments(x), x[:20], rng())
+    with pytest.raises(ValueError, match="features must have 3 columns, as reference has; got 8"):
+        fid_infinity(moments(x[:, :3]), x, rng())
+    with pytest.raises(ValueError, match="reference must differ between images"):
+        fid_infinity(moments(x[:1].expand(9, 8)), x, rng())
     with pytest.raises(ValueError, match="points must be at least 3; got 2"):
         fid_infinity(moments(x), x, rng(), points=2)
