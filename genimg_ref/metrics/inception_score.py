@@ -51,7 +51,7 @@ def inception_score(logits: Float[Tensor, "count classes"], splits: int = 10) ->
     minus infinity throughout, and probabilities.
     """
     _require(logits, splits)
-    logp = torch.log_softmax(as_double(logits), dim=1)
+    logp = torch.log_softmax(as_double(logits.detach()), dim=1)
     count = len(logp)
     parts = (logp[k * count // splits : (k + 1) * count // splits] for k in range(splits))
     scores = torch.tensor([math.exp(_information(part)) for part in parts], dtype=torch.float64)

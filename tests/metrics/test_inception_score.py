@@ -85,15 +85,18 @@ def test_probability_zero_counts_nothing():
     assert inception_score(some, 1).mean == pytest.approx(inception_score(some[:, :2], 1).mean, rel=1e-14)
 
 
-def test_tiny_probabilities_are_exact():
-    """Adding 1e-16 or so before the logarithm, as much code does, would be seen here."""
-    logits = torch.tensor([[0.0, -60.0], [0.0, -80.0]], dtype=torch.float64)
-    p, q = math.exp(-60), math.exp(-80)
-    mean = (p + q) / 2
-    information = (p * math.log(p / mean) + q * math.log(q / mean)) / 2  # and as little from the first class
-    assert 0 < information < 1e-25
-    assert inception_score(logits, 1).mean - 1 == pytest.approx(information, abs=1e-15)
-    assert inception_score(1e4 * logits, 1).mean == 1.0
+def test_probabilities_too_small_for_their_logarithm():
+    """exp(-1000) is zero in the computer, and would make nan of ``0 log 0`` without logarithms."""
+    logits = torch.tensor([[0.0, -1000.0, 0.0], [0.0, -3000.0, -1000.0]], dtype=torch.float64)
+    expected = math.exp(math.log(4 / 3) / 2 + math.log(2 / 3) / 4 + math.log(2) / 4)
+    assert inception_score(logits, 1).mean == pytest.approx(expected, rel=1e-14)
+
+
+def test_small_probabilities_are_exact():
+    """Adding 1e-6 before the logarithm, as some code does, would be seen here."""
+    p = torch.tensor([[1.0 - 1e-6, 1e-6], [1e-6, 1.0 - 1e-6]], dtype=torch.float64)
+    expected = 2 * (1 - 1e-6) ** (1 - 1e-6) * 1e-6**1e-6
+    assert inception_score(p.log(), 1).mean == pytest.approx(expected, rel=1e-13)
 
 
 def test_huge_logits_do_not_overflow():
