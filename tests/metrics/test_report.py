@@ -8,7 +8,8 @@ from genimg_ref.metrics.copies import copy_test
 from genimg_ref.metrics.features import FashionClassifier
 from genimg_ref.metrics.fid import frechet_distance_of
 from genimg_ref.metrics.inception_score import inception_score
-from genimg_ref.metrics.precision_recall import precision_recall
+from genimg_ref.metrics.kid import kernel_distance
+from genimg_ref.metrics.precision_recall import density_coverage, precision_recall
 from genimg_ref.metrics.report import Judge
 
 TRAINING, TEST = fashion.load("train").images[:400], fashion.load("test").images
@@ -25,7 +26,9 @@ def test_each_entry_is_the_measure_of_its_name(judge):
     report = judge(FRESH)
     assert report.frechet == frechet_distance_of(extract(REAL), extract(FRESH))
     assert report.inception == inception_score(extract.logits(FRESH), splits=1).mean
+    assert report.kernel == kernel_distance(extract(REAL), extract(FRESH)).value
     assert (report.precision, report.recall) == precision_recall(extract(REAL), extract(FRESH))
+    assert (report.density, report.coverage) == density_coverage(extract(REAL), extract(FRESH))
     assert report.closer == copy_test(extract(FRESH), extract(REAL), extract(TRAINING)).closer
 
 

@@ -9,7 +9,10 @@ import torch
 from skimage.metrics import structural_similarity
 from torch.autograd import gradcheck
 from torch.nn.functional import avg_pool2d
-from torchmetrics.functional.image import structural_similarity_index_measure
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
 
 from genimg_ref.metrics.ssim import WEIGHTS, ms_ssim, ssim
 
@@ -93,6 +96,21 @@ def test_several_scales_against_scikit_image(size, weights):
         expected *= values.clamp(min=0) ** weight
         a, b = avg_pool2d(a, 2), avg_pool2d(b, 2)
     torch.testing.assert_close(ms_ssim(x, y, weights), expected.mean(dim=1), rtol=1e-9, atol=1e-12)
+
+
+def test_several_scales_against_torchmetrics():
+    """It leaves out windows that reach over the border, except at the coarsest scale."""
+    x, y = pair((3, 1, 181, 190))
+    theirs = multiscale_structural_similarity_index_measure(
+        x, y, data_range=2.0, reduction="none", normalize="relu"
+    )
+    a, b = x, y
+    for _ in range(4):
+        a, b = avg_pool2d(a, 2), avg_pool2d(b, 2)
+    last = structural_similarity_index_measure(a, b, data_range=2.0, reduction="none")
+    expected = theirs * (ssim(a, b) / last) ** WEIGHTS[-1]
+    torch.testing.assert_close(ms_ssim(x, y), expected, rtol=1e-6, atol=0)
+    assert (ms_ssim(x, y) - theirs).abs().max() > 1e-4
 
 
 def test_one_scale_is_ssim():
