@@ -105,7 +105,7 @@ def x0_slope(level: Level, kind: Kind) -> Float[Tensor, "*times"]:
 def min_snr_weight(level: Level, kind: Kind = "eps", gamma: float = 5.0) -> Float[Tensor, "*times"]:
     """``min(SNR, gamma)`` as the weight of the error in the image, given for the error of this ``kind``.
 
-    Hang et al. (2023), section 3.4: ``min(SNR, gamma) / SNR`` for the noise, and ``min(SNR, gamma) / (SNR +
+    Hang et al. (2023): ``min(SNR, gamma) / SNR`` for the noise, and ``min(SNR, gamma) / (SNR +
     1)`` for ``v`` where variance is preserved. Times with little noise no longer crowd out the others.
 
     Raises:

@@ -15,6 +15,7 @@ watch; ``last(ddim(...))`` is the result. ``x`` is noise of the first time's sta
 ``model(x, t)``; :mod:`genimg_ref.diffusion.guidance` binds conditions.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -61,9 +62,7 @@ class State(NamedTuple):
 
 def last(states: Iterator[State]) -> Batch:
     """Walk to the end and return the final ``x``."""
-    for state in states:  # noqa: B007
-        pass
-    return state.x
+    return deque(states, maxlen=1)[0].x
 
 
 def walk(

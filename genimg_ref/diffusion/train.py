@@ -55,7 +55,7 @@ def ddpm_objective(
     """
 
     def objective(model: Model, x0: Tensor, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
-        t = step_times(len(x0), schedule.steps, rng, x0.device)
+        t = step_times(len(x0), schedule.steps, rng)  # stays where rng is: the schedule is on the CPU
         loss = simple_loss(model, x0, t, noise_like(x0, rng), schedule, kind, condition)
         return loss if weight is None else weight(schedule(t)).to(loss) * loss
 

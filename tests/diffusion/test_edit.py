@@ -109,8 +109,8 @@ def test_with_nothing_known_it_is_ancestral(network):
 
 
 def test_randomness_is_the_generator_s():
-    assert torch.equal(fill(2, count=3), fill(2, count=3))
-    assert not torch.equal(fill(2, count=3), fill(2, count=3, seed=2))
+    one, two, three = (fill(1, count=3, seed=k) for k in (1, 1, 2))
+    assert torch.equal(one, two) and not torch.equal(one, three)
 
 
 def test_bad_input_is_named(network):
@@ -122,3 +122,23 @@ def test_bad_input_is_named(network):
         inpaint(network, x, mask, x, times, straight, seeded(), resample=0)
     with pytest.raises(ValueError, match=r"mask must lie in \[0, 1\], 1 where known; got 255 to 255"):
         inpaint(network, x, 255 * mask, x, times, straight, seeded())
+
+
+def test_each_repeat_begins_at_the_noise_of_its_time():
+    """Where all is known, what the model sees the second time is the image, noised to ``t``."""
+    image, seen = torch.tensor([[2.0, -1.0]], dtype=D).expand(20_000, -1), []
+    times, mask = torch.tensor([0.7, 0.4], dtype=D), torch.ones(1, 2, dtype=D)
+    states = inpaint(
+        lambda x, t: seen.append(x) or x,
+        image,
+        mask,
+        normal(20_000, 2),
+        times,
+        straight,
+        seeded(1),
+        resample=3,
+    )
+    (state,) = states
+    for x, level in ((seen[1], 0.7), (seen[2], 0.7), (state.x, 0.4)):
+        assert_close(x.mean(0), (1 - level) * image[0], rtol=0, atol=0.03)
+        assert_close(x.std(0), torch.full((2,), level, dtype=D), rtol=0.03, atol=0)
