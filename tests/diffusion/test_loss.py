@@ -109,6 +109,8 @@ def test_min_snr_weights():
     assert_close(min_snr_weight(level, "eps"), low / ratio)
     assert_close(min_snr_weight(level, "v"), low / (ratio + 1))
     assert_close(min_snr_weight(level, "eps", gamma=1.0), ratio.clamp(max=1) / ratio)
+    assert_close(min_snr_weight(level, "x0", gamma=1.0), ratio.clamp(max=1))
+    assert_close(min_snr_weight(level, "v", gamma=9.0), ratio.clamp(max=9) / (ratio + 1))
     assert min_snr_weight(vp_cosine(torch.tensor(0.0)), "eps") == 0
     with pytest.raises(ValueError, match="gamma must be above zero; got 0"):
         min_snr_weight(level, gamma=0.0)
