@@ -1,0 +1,1398 @@
+"""The exercises of the chapter ddpm, in the order of the text."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genimg_ref.exercises.engine import Case, Exercise, call, generator, net
+
+Rng = np.random.Generator
+
+
+def _normal(rng: Rng, *shape: int, mean: float = 0.0, scale: float = 1.0) -> np.ndarray:
+    return rng.normal(mean, scale, size=shape).astype("float32")
+
+
+def _betas(rng: Rng, steps: int, low: float = 0.02, high: float = 0.5) -> np.ndarray:
+    """Variances that neither rise nor fall all the way, so that no two steps are alike."""
+    return rng.uniform(low, high, size=steps).astype("float64")
+
+
+def _alpha_bar(betas: Tensor) -> Tensor:
+    """For steps 0 ... T, with 1 for data."""
+    return torch.cat([betas.new_ones(1), (1 - betas).cumprod(0)])
+
+
+# --- log_snr ------------------------------------------------------------------------------------------
+
+
+def _log_snr_cases(rng: Rng) -> Iterator[Case]:
+    yield call("six steps", betas=_betas(rng, 6))
+    yield call("a single step", betas=_betas(rng, 1))
+    yield call("forty small steps", betas=_betas(rng, 40, 1e-4, 0.02))
+    yield call("steps that leave little of the image", betas=_betas(rng, 9, 0.6, 0.9))
+
+
+def _log_snr(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    return alpha_bar.log() - (1 - alpha_bar).log()
+
+
+log_snr = Exercise(points=1, minutes=10, reference=_log_snr, cases=_log_snr_cases)
+
+
+@log_snr.mistake(
+    "The shares of single steps are not multiplied up: alpha_bar of step t is the product of all `1 - "
+    "beta` up to t."
+)
+def of_single_steps(betas: Tensor) -> Tensor:
+    return (1 - betas).log() - betas.log()
+
+
+@log_snr.mistake(
+    "You add the betas up. What is left of the image shrinks by a factor at each step: multiply the `1 "
+    "- beta`."
+)
+def betas_added(betas: Tensor) -> Tensor:
+    total = betas.cumsum(0)
+    return (1 - total).log() - total.log()
+
+
+@log_snr.mistake("That is the product of the betas. It is that of the `1 - beta`.")
+def product_of_betas(betas: Tensor) -> Tensor:
+    product = betas.cumprod(0)
+    return product.log() - (1 - product).log()
+
+
+@log_snr.mistake("That is the ratio itself. Asked for is its logarithm.")
+def snr_alone(betas: Tensor) -> Tensor:
+    return _log_snr(betas).exp()
+
+
+@log_snr.mistake(
+    "That is half of it: a ratio of amplitudes. The signal-to-noise ratio is one of variances, "
+    "alpha_bar over 1 - alpha_bar."
+)
+def of_amplitudes(betas: Tensor) -> Tensor:
+    return _log_snr(betas) / 2
+
+
+@log_snr.mistake("It is upside down: noise over signal. The ratio falls with t.")
+def noise_to_signal(betas: Tensor) -> Tensor:
+    return -_log_snr(betas)
+
+
+@log_snr.mistake(
+    "You start with step 0, where there is no noise and the ratio is infinite. Asked for are steps 1 to T."
+)
+def from_step_zero(betas: Tensor) -> Tensor:
+    alpha_bar = _alpha_bar(betas)[:-1]
+    return alpha_bar.log() - (1 - alpha_bar).log()
+
+
+@log_snr.mistake("Logarithms are natural in this course.")
+def decibels(betas: Tensor) -> Tensor:
+    return 10 * _log_snr(betas) / np.log(10)
+
+
+@log_snr.mistake("That is alpha_bar, or its logarithm. The ratio compares it with the noise, 1 - alpha_bar.")
+def log_alpha_bar(betas: Tensor) -> Tensor:
+    return (1 - betas).cumprod(0).log()
+
+
+@log_snr.mistake("The order of the steps is reversed: the noise of step 1 is added first.")
+def from_the_end(betas: Tensor) -> Tensor:
+    return _log_snr(betas.flip(0)).flip(0)
+
+
+@log_snr.also_right
+def snr_by_logit(betas: Tensor) -> Tensor:
+    return torch.logit(torch.cumprod(1 - betas, dim=0))
+
+
+@log_snr.also_right
+def snr_step_by_step(betas: Tensor) -> Tensor:
+    left, found = 1.0, []
+    for beta in betas:
+        left = left * (1 - beta)
+        found.append(torch.log(left / (1 - left)))
+    return torch.stack(found)
+
+
+@log_snr.also_right
+def snr_by_sums_of_logarithms(betas: Tensor) -> Tensor:
+    log_alpha_bar = torch.log1p(-betas).cumsum(0)
+    return log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))
+
+
+# --- diffuse ------------------------------------------------------------------------------------------
+
+
+def _diffuse_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, *shape: int) -> Case:
+        return call(
+            label,
+            x0=_normal(rng, *shape, mean=0.5),
+            noise=_normal(rng, *shape),
+            alpha_bar=rng.uniform(0.05, 0.9, size=shape[0]).astype("float32"),
+            gradients=["x0"],
+        )
+
+    yield case("five images of 3 x 4", 5, 1, 3, 4)
+    yield case("as many images as channels, rows and columns", 3, 3, 3, 3)
+    yield case("a single image", 1, 3, 2, 5)
+    yield case("as many images as columns", 4, 2, 3, 4)
+
+
+def _diffused(
+    x0: Tensor,
+    noise: Tensor,
+    alpha_bar: Tensor,
+    *,
+    signal: Callable[[Tensor], Tensor] = lambda a: a.sqrt(),
+    spread: Callable[[Tensor], Tensor] = lambda a: (1 - a).sqrt(),
+    place: Callable[[Tensor], Tensor] = lambda a: a[:, None, None, None],
+) -> Tensor:
+    """The right answer, with knobs for the wrong ones."""
+    return place(signal(alpha_bar)) * x0 + place(spread(alpha_bar)) * noise
+
+
+def _diffuse(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    return _diffused(x0, noise, alpha_bar)
+
+
+diffuse = Exercise(points=1, minutes=10, reference=_diffuse, cases=_diffuse_cases)
+
+
+@diffuse.mistake(
+    "Both factors are variances here. What multiplies image and noise are standard deviations: take the"
+    " square root of each."
+)
+def without_roots(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, signal=lambda a: a, spread=lambda a: 1 - a)
+
+
+@diffuse.mistake("The noise is multiplied by its variance. Take the square root of `1 - alpha_bar`.")
+def noise_without_root(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, spread=lambda a: 1 - a)
+
+
+@diffuse.mistake("The image is multiplied by `alpha_bar`. Its square root is meant.")
+def image_without_root(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, signal=lambda a: a)
+
+
+@diffuse.mistake(
+    "The noise is multiplied by one minus the root. It is the root of one minus `alpha_bar`: the "
+    "squares of the two factors add up to 1."
+)
+def one_minus_the_root(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, spread=lambda a: 1 - a.sqrt())
+
+
+@diffuse.mistake("Image and noise have changed places.")
+def exchanged(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, signal=lambda a: (1 - a).sqrt(), spread=lambda a: a.sqrt())
+
+
+@diffuse.mistake(
+    "`alpha_bar` is used as it comes, and PyTorch lines its numbers up with the columns of the images. "
+    "Each image has its own: give it three axes of length 1 behind the first."
+)
+def along_the_columns(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, place=lambda a: a)
+
+
+@diffuse.mistake(
+    "`alpha_bar` is lined up with the rows of the images. Each image has its own: give it three axes of"
+    " length 1 behind the first."
+)
+def along_the_rows(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, place=lambda a: a[:, None])
+
+
+@diffuse.mistake(
+    "`alpha_bar` is lined up with the channels. Each image has its own: give it three axes of length 1 "
+    "behind the first."
+)
+def along_the_channels(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, place=lambda a: a[:, None, None])
+
+
+@diffuse.mistake("All images get the level of the first. Each has its own.")
+def level_of_the_first(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, place=lambda a: a[0])
+
+
+@diffuse.mistake("The noise is not scaled at all.")
+def unit_noise(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, spread=torch.ones_like)
+
+
+@diffuse.mistake("The image is not scaled: it has to shrink as the noise grows, so that the variance stays.")
+def whole_image(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, signal=torch.ones_like)
+
+
+@diffuse.mistake("The value is right, but the image is cut off from the graph.")
+def diffuse_detached(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    return _diffused(x0.detach(), noise, alpha_bar)
+
+
+@diffuse.also_right
+def by_views(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    a = alpha_bar.view(-1, 1, 1, 1)
+    return torch.sqrt(a) * x0 + torch.sqrt(1 - a) * noise
+
+
+@diffuse.also_right
+def image_by_image(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    rows = zip(x0, noise, alpha_bar.tolist(), strict=True)
+    return torch.stack([a**0.5 * x + (1 - a) ** 0.5 * e for x, e, a in rows])
+
+
+@diffuse.also_right
+def diffuse_by_einsum(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    def scaled(x: Tensor, factor: Tensor) -> Tensor:
+        return torch.einsum("bchw,b->bchw", x, factor)
+
+    return scaled(x0, alpha_bar.sqrt()) + scaled(noise, (1 - alpha_bar).sqrt())
+
+
+# --- posterior ----------------------------------------------------------------------------------------
+
+
+def _posterior_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, steps: int, t: int, *shape: int) -> Case:
+        return call(
+            label,
+            x=_normal(rng, *shape, mean=-0.5),
+            x0=_normal(rng, *shape, mean=1),
+            betas=_betas(rng, steps).astype("float32"),
+            t=t,
+        )
+
+    yield case("step 4 of 7", 7, 4, 3, 2, 2, 3)
+    yield case("the last step", 5, 5, 2, 1, 3, 2)
+    yield case("step 2 of 3", 3, 2, 4, 1, 2, 2)
+    yield case("step 1, after which there is no noise", 4, 1, 2, 1, 2, 3)
+
+
+def _posterior(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    alpha_bar = _alpha_bar(betas)
+    beta, now, before = betas[t - 1], alpha_bar[t], alpha_bar[t - 1]
+    of_x0 = before.sqrt() * beta / (1 - now)
+    of_x = (1 - beta).sqrt() * (1 - before) / (1 - now)
+    return [of_x0 * x0 + of_x * x, (1 - before) / (1 - now) * beta]
+
+
+posterior = Exercise(points=3, minutes=25, reference=_posterior, cases=_posterior_cases)
+
+
+def _posterior_of(
+    x: Tensor,
+    x0: Tensor,
+    betas: Tensor,
+    t: int,
+    *,
+    of_x0: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda beta, now, before: (
+        before.sqrt() * beta / (1 - now)
+    ),
+    of_x: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda beta, now, before: (
+        (1 - beta).sqrt() * (1 - before) / (1 - now)
+    ),
+    variance: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda beta, now, before: (
+        (1 - before) / (1 - now) * beta
+    ),
+) -> list[Tensor]:
+    """The right answer, with knobs for the wrong ones."""
+    alpha_bar = _alpha_bar(betas)
+    at = betas[t - 1], alpha_bar[t], alpha_bar[t - 1]
+    return [of_x0(*at) * x0 + of_x(*at) * x, variance(*at)]
+
+
+@posterior.mistake(
+    "The variance is beta, what the step forward adds. Whoever knows the image can say more: (12) "
+    "multiplies it by what is left to know."
+)
+def variance_of_the_step_forward(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, variance=lambda beta, now, before: beta)
+
+
+@posterior.mistake("You return the standard deviation. Asked for is the variance.")
+def standard_deviation(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(
+        *arguments, variance=lambda beta, now, before: ((1 - before) / (1 - now) * beta).sqrt()
+    )
+
+
+@posterior.mistake(
+    "The two factors of the mean have changed places: the one of `x0` is that of `x`, and the other way"
+    " round."
+)
+def factors_exchanged(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    return _posterior(x0, x, betas, t)
+
+
+@posterior.mistake(
+    "You are one step off: `betas[t]` is the beta of step t + 1, for the list begins with that of step 1."
+)
+def one_step_on(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    alpha_bar = (1 - betas).cumprod(0)
+    beta, now, before = betas[t], alpha_bar[t], alpha_bar[t - 1]
+    of_x0 = before.sqrt() * beta / (1 - now)
+    of_x = (1 - beta).sqrt() * (1 - before) / (1 - now)
+    return [of_x0 * x0 + of_x * x, (1 - before) / (1 - now) * beta]
+
+
+@posterior.mistake(
+    "At step 1 you look up an alpha_bar before the first, and Python takes the last one of the list. "
+    "Before step 1 there is no noise: alpha_bar is 1 there."
+)
+def last_before_the_first(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    alpha_bar = (1 - betas).cumprod(0)
+    beta, now, before = betas[t - 1], alpha_bar[t - 1], alpha_bar[t - 2]
+    of_x0 = before.sqrt() * beta / (1 - now)
+    of_x = (1 - beta).sqrt() * (1 - before) / (1 - now)
+    return [of_x0 * x0 + of_x * x, (1 - before) / (1 - now) * beta]
+
+
+@posterior.mistake(
+    "The factor of `x0` has the root of alpha_bar of step t. It is that of the step before, from where "
+    "the image is seen."
+)
+def now_for_before(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, of_x0=lambda beta, now, before: now.sqrt() * beta / (1 - now))
+
+
+@posterior.mistake("The factor of `x0` lacks its root: it is the root of alpha_bar of the step before.")
+def x0_without_root(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, of_x0=lambda beta, now, before: before * beta / (1 - now))
+
+
+@posterior.mistake("The factor of `x` lacks its root: it is the root of 1 - beta.")
+def x_without_root(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, of_x=lambda beta, now, before: (1 - beta) * (1 - before) / (1 - now))
+
+
+@posterior.mistake(
+    "The factor of `x` has the root of alpha_bar. It is that of `1 - beta`, the share that a single "
+    "step keeps."
+)
+def alpha_bar_for_one_step(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, of_x=lambda beta, now, before: now.sqrt() * (1 - before) / (1 - now))
+
+
+@posterior.mistake(
+    "The factor of `x` is as if nothing were known of the image: (1 - alpha_bar of the step before) "
+    "over (1 - alpha_bar) is missing."
+)
+def x_without_share(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, of_x=lambda beta, now, before: (1 - beta).sqrt())
+
+
+@posterior.mistake("The denominators are 1 - alpha_bar, not its root.")
+def root_in_the_denominator(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(
+        *arguments,
+        of_x0=lambda beta, now, before: before.sqrt() * beta / (1 - now).sqrt(),
+        of_x=lambda beta, now, before: (1 - beta).sqrt() * (1 - before) / (1 - now).sqrt(),
+    )
+
+
+@posterior.mistake(
+    "That is the distribution of the step before given the image alone. What is known of x at step t "
+    "belongs in it, too."
+)
+def marginal_of_the_step_before(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(
+        *arguments,
+        of_x0=lambda beta, now, before: before.sqrt(),
+        of_x=lambda beta, now, before: 0 * beta,
+        variance=lambda beta, now, before: 1 - before,
+    )
+
+
+@posterior.mistake(
+    "The variance is upside down: (1 - alpha_bar of the step before) over (1 - alpha_bar) is below 1."
+)
+def variance_inverted(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(
+        *arguments, variance=lambda beta, now, before: (1 - now) / (1 - before).clamp(min=1e-9) * beta
+    )
+
+
+@posterior.also_right
+def posterior_by_precisions(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> tuple[Tensor, Tensor]:
+    if t == 1:
+        return x0.clone(), betas.new_zeros(())
+    before = torch.prod(1 - betas[: t - 1])
+    beta, keep = betas[t - 1], (1 - betas[t - 1]).sqrt()
+    precision = keep**2 / beta + 1 / (1 - before)
+    mean = (keep * x / beta + before.sqrt() * x0 / (1 - before)) / precision
+    return mean, 1 / precision
+
+
+@posterior.also_right
+def posterior_in_double(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    b = betas.double()
+    now = float(torch.prod(1 - b[:t]))
+    before = float(torch.prod(1 - b[: t - 1])) if t > 1 else 1.0
+    beta = float(b[t - 1])
+    mean = (before**0.5 * beta * x0.double() + (1 - beta) ** 0.5 * (1 - before) * x.double()) / (1 - now)
+    return [mean.float(), torch.tensor(beta * (1 - before) / (1 - now))]
+
+
+@posterior.also_right
+def posterior_by_the_noise(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    alpha_bar = torch.cat([torch.ones(1), torch.cumprod(1 - betas, 0)])
+    variance = (1 - alpha_bar[t - 1]) / (1 - alpha_bar[t]) * betas[t - 1]
+    noise = (x - alpha_bar[t].sqrt() * x0) / (1 - alpha_bar[t]).sqrt()
+    along = (1 - alpha_bar[t - 1] - variance).clamp(min=0).sqrt()
+    return [alpha_bar[t - 1].sqrt() * x0 + along * noise, variance]
+
+
+# --- bound_weights ------------------------------------------------------------------------------------
+
+
+def _bound_weights_cases(rng: Rng) -> Iterator[Case]:
+    yield call("five steps", betas=_betas(rng, 5))
+    yield call("two steps", betas=_betas(rng, 2))
+    yield call("thirty small steps", betas=_betas(rng, 30, 1e-3, 0.05))
+    yield call("large steps", betas=_betas(rng, 8, 0.4, 0.8))
+
+
+def _bound_weights(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    ratio = alpha_bar / (1 - alpha_bar)
+    return 0.5 * (ratio[:-1] / ratio[1:] - 1)
+
+
+bound_weights = Exercise(points=2, minutes=20, reference=_bound_weights, cases=_bound_weights_cases)
+
+
+def _pieces(betas: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """beta, alpha_bar of t and of t - 1, and the posterior's variance, for t = 2 ... T."""
+    alpha_bar = (1 - betas).cumprod(0)
+    beta, now, before = betas[1:], alpha_bar[1:], alpha_bar[:-1]
+    return beta, now, before, (1 - before) / (1 - now) * beta
+
+
+@bound_weights.mistake(
+    "That is the weight of the error in the *image*. An error in the noise is one in the image times "
+    "the root of 1/SNR: divide by the SNR of step t."
+)
+def weights_of_the_image(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    ratio = alpha_bar / (1 - alpha_bar)
+    return 0.5 * (ratio[:-1] - ratio[1:])
+
+
+@bound_weights.mistake("The factor 1/2 is missing.")
+def weights_without_half(betas: Tensor) -> Tensor:
+    return 2 * _bound_weights(betas)
+
+
+@bound_weights.mistake(
+    "You divide by 2 beta where the posterior's variance belongs. Both nets and posterior have that one"
+    " in (12)."
+)
+def weights_by_beta(betas: Tensor) -> Tensor:
+    beta, now, _, _ = _pieces(betas)
+    return beta.square() / (2 * beta * (1 - beta) * (1 - now))
+
+
+@bound_weights.mistake(
+    "`1 - beta` is missing from the denominator: the mean of (12), written with the noise, is divided "
+    "by its root."
+)
+def weights_without_alpha(betas: Tensor) -> Tensor:
+    beta, now, _, variance = _pieces(betas)
+    return beta.square() / (2 * variance * (1 - now))
+
+
+@bound_weights.mistake(
+    "1 - alpha_bar is missing from the denominator: in the mean the noise is divided by its root."
+)
+def weights_without_noise_level(betas: Tensor) -> Tensor:
+    beta, _, _, variance = _pieces(betas)
+    return beta.square() / (2 * variance * (1 - beta))
+
+
+@bound_weights.mistake(
+    "That is the factor of the noise in the mean. In the divergence it is squared, and divided by twice"
+    " the variance."
+)
+def factor_of_the_noise(betas: Tensor) -> Tensor:
+    beta, now, _, _ = _pieces(betas)
+    return beta / ((1 - beta) * (1 - now)).sqrt()
+
+
+@bound_weights.mistake("beta has to be squared.")
+def weights_beta_once(betas: Tensor) -> Tensor:
+    beta, now, _, variance = _pieces(betas)
+    return beta / (2 * variance * (1 - beta) * (1 - now))
+
+
+@bound_weights.mistake(
+    "The SNR of step t is divided by that of the step before, where it is the other way round: the "
+    "ratio falls with t, and a weight is not negative."
+)
+def weights_upside_down(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    ratio = alpha_bar / (1 - alpha_bar)
+    return 0.5 * (ratio[1:] / ratio[:-1] - 1)
+
+
+@bound_weights.mistake(
+    "The weights are multiplied by the SNR where they should be divided by it: an error in the noise "
+    "counts for *more* where the image is buried."
+)
+def weights_times_snr(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    ratio = alpha_bar / (1 - alpha_bar)
+    return 0.5 * (ratio[:-1] - ratio[1:]) * ratio[1:]
+
+
+@bound_weights.mistake(
+    "You divide by the SNR of the step before. The network sees x at step t: its noise counts by the "
+    "SNR of t."
+)
+def by_the_step_before(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    ratio = alpha_bar / (1 - alpha_bar)
+    return 0.5 * (1 - ratio[1:] / ratio[:-1])
+
+
+@bound_weights.mistake("All weights are 1: that is the simple loss, not the bound.")
+def simple_weights(betas: Tensor) -> Tensor:
+    return torch.ones_like(betas[1:])
+
+
+@bound_weights.mistake("The weights are those of steps 1 to T - 1. Asked for are steps 2 to T.")
+def one_step_early(betas: Tensor) -> Tensor:
+    beta, now = betas[:-1], (1 - betas).cumprod(0)[:-1]
+    before = torch.cat([betas.new_ones(1), now[:-1]])
+    variance = ((1 - before) / (1 - now) * beta).clamp(min=1e-20)
+    return beta.square() / (2 * variance * (1 - beta) * (1 - now))
+
+
+@bound_weights.also_right
+def weights_as_in_the_paper(betas: Tensor) -> Tensor:
+    beta, now, _, variance = _pieces(betas)
+    return beta**2 / (2 * variance * (1 - beta) * (1 - now))
+
+
+@bound_weights.also_right
+def weights_shortened(betas: Tensor) -> Tensor:
+    before = torch.cumprod(1 - betas, dim=0)[:-1]
+    return betas[1:] / (2 * (1 - betas[1:]) * (1 - before))
+
+
+@bound_weights.also_right
+def weights_by_logarithms(betas: Tensor) -> Tensor:
+    return 0.5 * torch.expm1(-torch.logit(torch.cumprod(1 - betas, 0)).diff())
+
+
+# --- clean_image --------------------------------------------------------------------------------------
+
+
+def _clean_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, kind: str, *shape: int) -> Case:
+        return call(
+            label,
+            output=_normal(rng, *shape),
+            x=_normal(rng, *shape, mean=0.5),
+            alpha_bar=rng.uniform(0.1, 0.9, size=shape[0]).astype("float32"),
+            kind=kind,
+            gradients=["output", "x"] if kind != "x0" else ["output"],
+        )
+
+    yield case("the noise is predicted, five images", "eps", 5, 1, 3, 4)
+    yield case("the noise is predicted, as many images as channels, rows and columns", "eps", 3, 3, 3, 3)
+    yield case("v is predicted, four images", "v", 4, 2, 2, 3)
+    yield case("v is predicted, a single image", "v", 1, 1, 3, 2)
+    yield case("the image is predicted", "x0", 2, 1, 4, 3)
+
+
+def _clean(
+    output: Tensor,
+    x: Tensor,
+    alpha_bar: Tensor,
+    kind: str,
+    *,
+    eps: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda e, x, a, s: (x - s * e) / a,
+    v: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda v, x, a, s: a * x - s * v,
+    x0: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda o, x, a, s: o,
+    place: Callable[[Tensor], Tensor] = lambda a: a[:, None, None, None],
+    roots: bool = True,
+) -> Tensor:
+    """The right answer, with knobs for the wrong ones."""
+    alpha, sigma = place(alpha_bar), place(1 - alpha_bar)
+    if roots:
+        alpha, sigma = alpha.sqrt(), sigma.sqrt()
+    return {"eps": eps, "v": v, "x0": x0}[kind](output, x, alpha, sigma)
+
+
+def _clean_reference(output: Tensor, x: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
+    return _clean(output, x, alpha_bar, kind)
+
+
+clean_image = Exercise(points=2, minutes=15, reference=_clean_reference, cases=_clean_cases)
+
+
+@clean_image.mistake(
+    "`alpha_bar` and `1 - alpha_bar` are used without their roots. Image and noise are scaled by "
+    "standard deviations."
+)
+def clean_without_roots(*arguments: Any) -> Tensor:
+    return _clean(*arguments, roots=False)
+
+
+@clean_image.mistake(
+    "With the noise predicted you forget to divide by the root of `alpha_bar`: what is left is the "
+    "image shrunk."
+)
+def shrunk(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: x - s * e)
+
+
+@clean_image.mistake("The noise is subtracted without being scaled by the root of `1 - alpha_bar`.")
+def noise_unscaled(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: (x - e) / a)
+
+
+@clean_image.mistake("The noise is added. What x holds of it has to be taken away.")
+def noise_added(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: (x + s * e) / a)
+
+
+@clean_image.mistake(
+    "You divide by the noise's factor. What is left after the noise is the image times alpha."
+)
+def divided_by_sigma(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: (x - a * e) / s)
+
+
+@clean_image.mistake(
+    "For `v` you return the noise: alpha times v plus sigma times x. The image is alpha times x minus "
+    "sigma times v."
+)
+def noise_from_v(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: a * v + s * x)
+
+
+@clean_image.mistake("For `v` the sign is wrong: the image is alpha times x *minus* sigma times v.")
+def v_added(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: a * x + s * v)
+
+
+@clean_image.mistake("For `v` the two factors have changed places.")
+def v_factors_exchanged(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: s * x - a * v)
+
+
+@clean_image.mistake("`v` is treated as if it were the noise.")
+def v_as_noise(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: (x - s * v) / a)
+
+
+@clean_image.mistake("`v` is treated as a velocity of the straight path. Here it is alpha eps - sigma x0.")
+def v_as_velocity(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: x - s * v)
+
+
+@clean_image.mistake("A model that predicts the image has said it already: return its output.")
+def image_converted(*arguments: Any) -> Tensor:
+    return _clean(*arguments, x0=lambda o, x, a, s: (x - s * o) / a)
+
+
+@clean_image.mistake(
+    "`alpha_bar` is lined up with the columns. Each image has its own: give it three axes of length 1 "
+    "behind the first."
+)
+def clean_along_the_columns(*arguments: Any) -> Tensor:
+    return _clean(*arguments, place=lambda a: a)
+
+
+@clean_image.mistake("All images get the level of the first. Each has its own.")
+def clean_level_of_the_first(*arguments: Any) -> Tensor:
+    return _clean(*arguments, place=lambda a: a[0])
+
+
+@clean_image.mistake(
+    "The image is clipped. That is often done in samplers, but the formula does not: leave it to the caller."
+)
+def clipped(*arguments: Any) -> Tensor:
+    return _clean(*arguments).clamp(-1, 1)
+
+
+@clean_image.also_right
+def clean_by_cases(output: Tensor, x: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
+    a, s = (part.sqrt().reshape(-1, 1, 1, 1) for part in (alpha_bar, 1 - alpha_bar))
+    if kind == "x0":
+        return output
+    noise = output if kind == "eps" else a * output + s * x
+    return (x - s * noise) / a
+
+
+@clean_image.also_right
+def clean_image_by_image(output: Tensor, x: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
+    rows = []
+    for o, xi, a in zip(output, x, alpha_bar.tolist(), strict=True):
+        choices = {
+            "eps": (xi - (1 - a) ** 0.5 * o) * a**-0.5,
+            "v": a**0.5 * xi - (1 - a) ** 0.5 * o,
+            "x0": o,
+        }
+        rows.append(choices[kind])
+    return torch.stack(rows)
+
+
+# --- denoising_loss -----------------------------------------------------------------------------------
+
+
+def _loss_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, batch: int, dim: int, steps: int) -> Case:
+        times = rng.integers(1, steps, size=batch)  # never the last, so that a list is not left
+        times[0] = 1
+        return call(
+            label,
+            model=net(rng, ["Linear", dim + 1, 7], ["Tanh"], ["Linear", 7, dim], scale=0.9),
+            x0=_normal(rng, batch, dim, mean=0.7),
+            t=rng.permutation(times),
+            noise=_normal(rng, batch, dim),
+            betas=_betas(rng, steps).astype("float32"),
+            gradients=["x0"],
+        )
+
+    yield case("five points of the plane, six steps", 5, 2, 6)
+    yield case("as many points as dimensions", 3, 3, 5)
+    yield case("a single point", 1, 4, 4)
+    yield case("many steps", 6, 2, 50)
+
+
+def _loss(
+    model: nn.Module,
+    x0: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    betas: Tensor,
+    *,
+    level: Callable[[Tensor, Tensor], Tensor] = lambda betas, t: _alpha_bar(betas)[t],
+    roots: tuple[bool, bool] = (True, True),
+    time: Callable[[Tensor, int], Tensor] = lambda t, steps: t / steps,
+    target: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x0, noise, x: noise,
+    asked: Callable[[Tensor, Tensor], Tensor] = lambda x0, x: x,
+    reduce: Callable[[Tensor], Tensor] = torch.mean,
+    place: Callable[[Tensor], Tensor] = lambda a: a[:, None],
+) -> Tensor:
+    """The right answer, with knobs for the wrong ones."""
+    a = place(level(betas, t))
+    alpha = a.sqrt() if roots[0] else a
+    sigma = (1 - a).sqrt() if roots[1] else 1 - a
+    x = alpha * x0 + sigma * noise
+    output = model(torch.cat([asked(x0, x), time(t, len(betas))[:, None].to(x)], dim=1))
+    return reduce((output - target(x0, noise, x)).square())
+
+
+def _loss_reference(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    return _loss(model, x0, t, noise, betas)
+
+
+denoising_loss = Exercise(points=3, minutes=20, reference=_loss_reference, cases=_loss_cases)
+
+
+@denoising_loss.mistake(
+    "Nothing has been mended yet: it adds the noise of a single step, looks the beta up one place too "
+    "far, and asks for the image."
+)
+def loss_as_printed(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: 1 - b[t], target=lambda x0, noise, x: x0)
+
+
+@denoising_loss.mistake(
+    "The noise is that of step t alone. x at step t has gone through *all* steps up to t: use the "
+    "product of the `1 - beta`, as in (4)."
+)
+def noise_of_one_step(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: 1 - b[t - 1])
+
+
+@denoising_loss.mistake(
+    "The noise is that of one step alone, and of the next one at that: `betas[t]` belongs to step t + "
+    "1. Use the product of the `1 - beta` up to step t."
+)
+def noise_of_the_next_step(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: 1 - b[t])
+
+
+@denoising_loss.mistake(
+    "You are one step off: the list begins with the beta of step 1, so what you look up at place t is "
+    "the level of step t + 1."
+)
+def loss_one_step_on(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: (1 - b).cumprod(0)[t])
+
+
+@denoising_loss.mistake("The target is the clean point still. This model predicts the noise.")
+def target_is_the_image(*arguments: Any) -> Tensor:
+    return _loss(*arguments, target=lambda x0, noise, x: x0)
+
+
+@denoising_loss.mistake(
+    "The target is what has been added to the clean point, noise and shrinking together. It is the "
+    "noise alone, unscaled."
+)
+def target_is_the_difference(*arguments: Any) -> Tensor:
+    return _loss(*arguments, target=lambda x0, noise, x: x - x0)
+
+
+@denoising_loss.mistake("The target is the noisy point, which the model has before it.")
+def target_is_the_input(*arguments: Any) -> Tensor:
+    return _loss(*arguments, target=lambda x0, noise, x: x)
+
+
+@denoising_loss.mistake("The target has the wrong sign.")
+def target_negative(*arguments: Any) -> Tensor:
+    return _loss(*arguments, target=lambda x0, noise, x: -noise)
+
+
+@denoising_loss.mistake("The model is told the number of the step. It expects t / T, between 0 and 1.")
+def time_not_divided(*arguments: Any) -> Tensor:
+    return _loss(*arguments, time=lambda t, steps: t)
+
+
+@denoising_loss.mistake("The model is told (t - 1) / T. Step t has the time t / T.")
+def time_one_early(*arguments: Any) -> Tensor:
+    return _loss(*arguments, time=lambda t, steps: (t - 1) / steps)
+
+
+@denoising_loss.mistake("The model is told t / (T - 1), or another count. There are T steps: `len(betas)`.")
+def time_by_one_fewer(*arguments: Any) -> Tensor:
+    return _loss(*arguments, time=lambda t, steps: t / (steps - 1))
+
+
+@denoising_loss.mistake("The model never hears of the time: what you tell it is the same for all steps.")
+def time_withheld(*arguments: Any) -> Tensor:
+    return _loss(*arguments, time=lambda t, steps: 0 * t)
+
+
+@denoising_loss.mistake("All points get the level and the time of the first. Each has its own.")
+def first_time_for_all(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    return _loss(model, x0, t[:1].expand_as(t), noise, betas)
+
+
+@denoising_loss.mistake("Image and noise are scaled by variances: take the roots.")
+def loss_without_roots(*arguments: Any) -> Tensor:
+    return _loss(*arguments, roots=(False, False))
+
+
+@denoising_loss.mistake("The noise is scaled by its variance: take the root of `1 - alpha_bar`.")
+def loss_noise_without_root(*arguments: Any) -> Tensor:
+    return _loss(*arguments, roots=(True, False))
+
+
+@denoising_loss.mistake("The model is shown the clean point. It has to find the noise in the noisy one.")
+def clean_point_shown(*arguments: Any) -> Tensor:
+    return _loss(*arguments, asked=lambda x0, x: x0)
+
+
+@denoising_loss.mistake("You sum. The loss is the mean over all numbers of all points.")
+def loss_summed(*arguments: Any) -> Tensor:
+    return _loss(*arguments, reduce=torch.sum)
+
+
+@denoising_loss.mistake(
+    "The squares are summed over the dimensions and averaged over the points. Take the mean over all numbers."
+)
+def loss_summed_over_dimensions(*arguments: Any) -> Tensor:
+    return _loss(*arguments, reduce=lambda squares: squares.sum(dim=1).mean())
+
+
+@denoising_loss.mistake("That is one loss a point. Return their mean.")
+def loss_of_each_point(*arguments: Any) -> Tensor:
+    return _loss(*arguments, reduce=lambda squares: squares.mean(dim=1))
+
+
+@denoising_loss.mistake("The root of the mean square is not asked for.")
+def loss_root(*arguments: Any) -> Tensor:
+    return _loss(*arguments, reduce=lambda squares: squares.mean().sqrt())
+
+
+@denoising_loss.mistake("The loss is cut off from the graph: nobody could learn from it.")
+def loss_detached(*arguments: Any) -> Tensor:
+    return _loss(*arguments).detach()
+
+
+@denoising_loss.also_right
+def loss_by_mse(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    alpha_bar = torch.cumprod(1 - betas, dim=0)[t - 1].unsqueeze(1)
+    noisy = torch.sqrt(alpha_bar) * x0 + torch.sqrt(1 - alpha_bar) * noise
+    time = t.float().unsqueeze(1) / betas.shape[0]
+    return F.mse_loss(model(torch.cat((noisy, time), dim=1)), noise)
+
+
+@denoising_loss.also_right
+def loss_point_by_point(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    losses = []
+    for x, k, e in zip(x0, t.tolist(), noise, strict=True):
+        left = torch.prod(1 - betas[:k])
+        noisy = left.sqrt() * x + (1 - left).sqrt() * e
+        told = torch.cat([noisy, torch.tensor([k / len(betas)])])
+        losses.append((model(told[None])[0] - e).pow(2).mean())
+    return sum(losses) / len(losses)
+
+
+# --- ancestral_sample ---------------------------------------------------------------------------------
+
+
+def _sample_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, batch: int, dim: int, steps: int) -> Case:
+        return call(
+            label,
+            model=net(rng, ["Linear", dim + 1, 6], ["Tanh"], ["Linear", 6, dim], scale=0.6),
+            x=_normal(rng, batch, dim),
+            betas=_betas(rng, steps, 0.1, 0.5).astype("float32"),
+            rng=generator(int(rng.integers(2**31))),
+        )
+
+    yield case("five points, four steps", 5, 2, 4)
+    yield case("as many points as dimensions and steps", 3, 3, 3)
+    yield case("a single point, six steps", 1, 3, 6)
+    yield case("two steps", 4, 2, 2)
+
+
+def _sampled(
+    model: nn.Module,
+    x: Tensor,
+    betas: Tensor,
+    rng: torch.Generator,
+    *,
+    order: Callable[[int], Any] = lambda steps: range(steps, 0, -1),
+    time: Callable[[int, int], float] = lambda t, steps: t / steps,
+    mean: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda x, e, beta, now: (
+        (x - beta / (1 - now).sqrt() * e) / (1 - beta).sqrt()
+    ),
+    spread: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda beta, now, before: (
+        (1 - before) / (1 - now) * beta
+    ).sqrt(),
+    draw: Callable[[Tensor, torch.Generator], Tensor] = lambda x, rng: torch.randn(x.shape, generator=rng),
+    quiet: Callable[[int], bool] = lambda t: t == 1,
+) -> Tensor:
+    """The right answer, with knobs for the wrong ones."""
+    alpha_bar = _alpha_bar(betas)
+    for t in order(len(betas)):
+        told = torch.full((len(x), 1), time(t, len(betas)))
+        eps = model(torch.cat([x, told], dim=1))
+        beta, now, before = betas[t - 1], alpha_bar[t], alpha_bar[t - 1]
+        x = mean(x, eps, beta, now)
+        if not quiet(t):
+            x = x + spread(beta, now, before) * draw(x, rng)
+    return x.detach()
+
+
+def _sample_reference(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    return _sampled(model, x, betas, rng)
+
+
+ancestral_sample = Exercise(
+    points=3, minutes=25, reference=_sample_reference, cases=_sample_cases, rtol=1e-3, atol=1e-4
+)
+
+
+@ancestral_sample.mistake(
+    "That is a single call: from pure noise straight to what the model takes for the point behind it. "
+    "From there all the model can name is a mean. Go back step by step."
+)
+def single_call(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    left = (1 - betas).prod()
+    eps = model(torch.cat([x, torch.ones(len(x), 1)], dim=1))
+    return ((x - (1 - left).sqrt() * eps) / left.sqrt()).detach()
+
+
+@ancestral_sample.mistake(
+    "No noise is added on the way. Each step back is a draw: its mean alone leads to the same few places."
+)
+def without_noise(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, quiet=lambda t: True)
+
+
+@ancestral_sample.mistake(
+    "The noise has the variance beta. That is the other choice of the paper; asked for is the "
+    "posterior's variance of (12)."
+)
+def large_variance(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, spread=lambda beta, now, before: beta.sqrt())
+
+
+@ancestral_sample.mistake(
+    "Noise is added after the last step, too. There the result is the sample: the posterior's variance is 0."
+)
+def noise_at_the_end(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, spread=lambda beta, now, before: beta.sqrt(), quiet=lambda t: False)
+
+
+@ancestral_sample.mistake("The noise is multiplied by the variance: take its root.")
+def variance_for_deviation(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, spread=lambda beta, now, before: (1 - before) / (1 - now) * beta)
+
+
+@ancestral_sample.mistake("The noise is added unscaled.")
+def noise_not_scaled(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, spread=lambda beta, now, before: torch.ones(()))
+
+
+@ancestral_sample.mistake("The steps are walked from 1 up to T. Noise is where one starts: from T down to 1.")
+def forwards(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, order=lambda steps: range(1, steps + 1))
+
+
+@ancestral_sample.mistake("The walk stops before step 1: the last bit of noise is still in the result.")
+def stops_early(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, order=lambda steps: range(steps, 1, -1))
+
+
+@ancestral_sample.mistake("The model is told (t - 1) / T. At step t it is shown x at time t / T.")
+def sample_time_one_early(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, time=lambda t, steps: (t - 1) / steps)
+
+
+@ancestral_sample.mistake("The model is told the number of the step. It expects t / T.")
+def sample_time_not_divided(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, time=lambda t, steps: float(t))
+
+
+@ancestral_sample.mistake(
+    "The predicted noise is multiplied by beta over 1 - alpha_bar. It is over the *root*."
+)
+def noise_over_variance(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, mean=lambda x, e, beta, now: (x - beta / (1 - now) * e) / (1 - beta).sqrt())
+
+
+@ancestral_sample.mistake(
+    "The predicted noise is taken away whole, times the root of 1 - alpha_bar, as if one step led to "
+    "the clean point. One step takes away beta over that root."
+)
+def all_noise_at_once(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, mean=lambda x, e, beta, now: (x - (1 - now).sqrt() * e) / (1 - beta).sqrt())
+
+
+@ancestral_sample.mistake(
+    "The predicted noise is multiplied by the root of beta, as in the step forward. What goes back is "
+    "beta over the root of 1 - alpha_bar."
+)
+def root_of_beta(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, mean=lambda x, e, beta, now: (x - beta.sqrt() * e) / (1 - beta).sqrt())
+
+
+@ancestral_sample.mistake(
+    "The division by the root of 1 - beta is missing: each step forward shrinks, so a step back grows."
+)
+def not_grown(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, mean=lambda x, e, beta, now: x - beta / (1 - now).sqrt() * e)
+
+
+@ancestral_sample.mistake("You divide by 1 - beta. Its root is meant.")
+def grown_too_much(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, mean=lambda x, e, beta, now: (x - beta / (1 - now).sqrt() * e) / (1 - beta))
+
+
+@ancestral_sample.mistake(
+    "You divide by the root of alpha_bar, which undoes all steps. One step is undone by the root of 1 - beta."
+)
+def all_steps_undone(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, mean=lambda x, e, beta, now: (x - beta / (1 - now).sqrt() * e) / now.sqrt())
+
+
+@ancestral_sample.mistake("The predicted noise is added. It has to go.")
+def predicted_noise_added(*arguments: Any) -> Tensor:
+    return _sampled(
+        *arguments, mean=lambda x, e, beta, now: (x + beta / (1 - now).sqrt() * e) / (1 - beta).sqrt()
+    )
+
+
+@ancestral_sample.mistake("All points share one row of noise. Each needs its own.")
+def shared_noise(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, draw=lambda x, rng: torch.randn(x.shape[1], generator=rng))
+
+
+@ancestral_sample.mistake(
+    "The noise comes from PyTorch's global generator, as that of `torch.randn_like` does. Draw it from `rng`."
+)
+def sample_global_noise(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, draw=lambda x, rng: torch.randn_like(x))
+
+
+@ancestral_sample.mistake(
+    "Each step goes to the clean point that the model has in mind and noises it anew. The step of (13) "
+    "keeps most of the noise that is there."
+)
+def noised_anew(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    alpha_bar, steps = _alpha_bar(betas), len(betas)
+    for t in range(steps, 0, -1):
+        eps = model(torch.cat([x, torch.full((len(x), 1), t / steps)], dim=1))
+        x = (x - (1 - alpha_bar[t]).sqrt() * eps) / alpha_bar[t].sqrt()
+        if t > 1:
+            noise = torch.randn(x.shape, generator=rng)
+            x = alpha_bar[t - 1].sqrt() * x + (1 - alpha_bar[t - 1]).sqrt() * noise
+    return x.detach()
+
+
+@ancestral_sample.mistake("The given noise `x` is not used: you draw your own. Start from `x`.")
+def own_start(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    return _sampled(model, torch.randn(x.shape, generator=rng), betas, rng)
+
+
+@ancestral_sample.also_right
+@torch.no_grad()
+def by_the_posterior(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    steps = betas.numel()
+    alpha_bar = torch.cat([torch.ones(1), torch.cumprod(1 - betas, 0)])
+    for t in reversed(range(1, steps + 1)):
+        eps = model(torch.hstack([x, torch.ones(len(x), 1) * t / steps]))
+        x0 = (x - (1 - alpha_bar[t]).sqrt() * eps) / alpha_bar[t].sqrt()
+        mean, variance = _posterior(x, x0, betas, t)
+        x = mean + variance.sqrt() * torch.randn(x.shape, generator=rng) if t > 1 else mean
+    return x
+
+
+@ancestral_sample.also_right
+def with_noise_times_zero(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    left = torch.cumprod(1 - betas, dim=0)
+    steps = len(betas)
+    with torch.no_grad():
+        for i in range(steps - 1, -1, -1):
+            time = torch.full((x.shape[0], 1), (i + 1) / steps)
+            eps = model(torch.cat([x, time], 1))
+            x = (x - betas[i] * eps / torch.sqrt(1 - left[i])) / torch.sqrt(1 - betas[i])
+            noise = torch.empty_like(x).normal_(generator=rng)
+            before = left[i - 1] if i > 0 else torch.ones(())
+            x = x + noise * torch.sqrt(betas[i] * (1 - before) / (1 - left[i]))
+    return x
+
+
+# --- diagnose_diffusion -------------------------------------------------------------------------------
+
+
+def _run(
+    rng: Rng,
+    label: str,
+    *,
+    left: float = 1e-4,
+    fall: float = 0.03,
+    gap: float = 0.01,
+    ratio: float = 1.0,
+    steps: int = 60,
+) -> Case:
+    """A schedule that leaves ``left`` of the image, and losses whose last is ``fall`` times the first."""
+    t = np.linspace(0, 1, steps + 1)
+    alpha_bar = np.exp(np.log(left) * t**1.5)
+    first = rng.uniform(0.5, 0.9)
+    test = first * fall ** t[1:] * rng.uniform(0.97, 1.03, size=steps)
+    train = test * (1 - gap) * rng.uniform(0.995, 1.005, size=steps)
+    data = rng.choice([rng.uniform(0.3, 0.5), rng.uniform(2.0, 3.0)])
+    return call(
+        label,
+        alpha_bar=alpha_bar.astype("float32"),
+        train_loss=train.astype("float32"),
+        test_loss=test.astype("float32"),
+        sample_std=float(data * ratio),
+        data_std=float(data),
+    )
+
+
+def _diagnose_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, **options: Any) -> Case:
+        return _run(rng, label, **options)
+
+    yield case("all is well")
+    yield case("all is well, with samples of a little less spread", ratio=0.93)
+    yield case("all is well, and training images are a little easier", gap=0.03, ratio=1.06)
+    yield case("all is well, and test images are easier", gap=-0.2)
+    yield case("all is well, and nothing of the image is left", left=1e-9)
+    yield case("a fifth of the image is left at the end", left=0.2, fall=0.08)
+    yield case("half of the image is left at the end", left=0.5, fall=0.1)
+    yield case("much is left, and the training images are known by heart", left=0.3, fall=0.06, gap=0.5)
+    yield case("noise is as hard to see at the end as at the start", fall=0.85)
+    yield case("noise is even harder to see at the end", fall=1.3)
+    yield case("hard at the end, and samples of too much spread", fall=0.8, ratio=2.5)
+    yield case("the training images are known by heart", gap=0.5)
+    yield case("known by heart, and samples of too little spread", gap=0.45, ratio=0.4)
+    yield case("samples of twice the spread", ratio=2.0)
+    yield case("samples of half the spread", ratio=0.5)
+
+
+def _diagnose(
+    alpha_bar: Tensor,
+    train_loss: Tensor,
+    test_loss: Tensor,
+    sample_std: float,
+    data_std: float,
+    *,
+    left: Callable[[Tensor], Any] = lambda a: a[-1] > 0.04,
+    blind: Callable[[Tensor], Any] = lambda loss: loss[-6:].mean() > 0.4 * loss[:6].mean(),
+    heart: Callable[[Tensor, Tensor], Any] = lambda train, test: (
+        test.mean() - train.mean() > 0.15 * test.mean()
+    ),
+    spread: Callable[[float, float], Any] = lambda sample, data: not 0.7 < sample / data < 1.4,
+    order: tuple[str, ...] = ("not noise at the end", "blind to time", "overfitted", "wrong spread"),
+) -> str:
+    """The right answer, with knobs for the wrong ones."""
+    found = {
+        "not noise at the end": left(alpha_bar),
+        "blind to time": blind(test_loss),
+        "overfitted": heart(train_loss, test_loss),
+        "wrong spread": spread(sample_std, data_std),
+    }
+    return next((name for name in order if bool(found[name])), "sound")
+
+
+def _diagnose_reference(
+    alpha_bar: Tensor, train_loss: Tensor, test_loss: Tensor, sample_std: float, data_std: float
+) -> str:
+    return _diagnose(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+diagnose_diffusion = Exercise(points=2, minutes=15, reference=_diagnose_reference, cases=_diagnose_cases)
+
+FAULTS = ("not noise at the end", "blind to time", "overfitted", "wrong spread")
+
+
+@diagnose_diffusion.mistake(
+    "You never find that some of the image is left at the end. Sampling starts from pure noise: look at"
+    " `alpha_bar[-1]`."
+)
+def image_left_missed(*arguments: Any) -> str:
+    return _diagnose(*arguments, order=FAULTS[1:])
+
+
+@diagnose_diffusion.mistake(
+    "You look at `alpha_bar` of the wrong end: that of step 0 is 1 in every schedule."
+)
+def wrong_end(*arguments: Any) -> str:
+    return _diagnose(*arguments, left=lambda a: a[0] > 0.04)
+
+
+@diagnose_diffusion.mistake(
+    "A trace of the image is always left at the end: ask whether it is more than a few hundredths."
+)
+def any_trace(*arguments: Any) -> str:
+    return _diagnose(*arguments, left=lambda a: a[-1] > 1e-6)
+
+
+@diagnose_diffusion.mistake(
+    "You never find a model that is blind to time. At the last steps x is nearly all noise, and whoever"
+    " knows that can simply return x: the loss has to be far smaller there than at the first."
+)
+def blindness_missed(*arguments: Any) -> str:
+    return _diagnose(*arguments, order=(FAULTS[0], *FAULTS[2:]))
+
+
+@diagnose_diffusion.mistake(
+    "The comparison over time is reversed. The noise is *easy* to see where there is much of it: a good"
+    " model's loss falls with t."
+)
+def time_reversed(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss[:6].mean() > 0.4 * loss[-6:].mean())
+
+
+@diagnose_diffusion.mistake(
+    "You call a model blind only if its loss rises with t. If it stays as high as at the start, that is"
+    " enough."
+)
+def only_if_it_rises(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss[-6:].mean() > 1.05 * loss[:6].mean())
+
+
+@diagnose_diffusion.mistake(
+    "You never find overfitting. Compare the mean loss of the test images with that of the training images."
+)
+def overfitting_missed(*arguments: Any) -> str:
+    return _diagnose(*arguments, order=(*FAULTS[:2], FAULTS[3]))
+
+
+@diagnose_diffusion.mistake(
+    "The comparison of training and test is reversed: overfitted is a model whose *test* loss is higher."
+)
+def losses_reversed(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: train.mean() - test.mean() > 0.15 * test.mean())
+
+
+@diagnose_diffusion.mistake("Any difference between training and test counts for you, in either direction.")
+def any_difference(*arguments: Any) -> str:
+    return _diagnose(
+        *arguments, heart=lambda train, test: (train.mean() - test.mean()).abs() > 0.15 * test.mean()
+    )
+
+
+@diagnose_diffusion.mistake("A little lower the training loss nearly always is: ask for a tenth or more.")
+def slightest_difference(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: test.mean() > 1.002 * train.mean())
+
+
+@diagnose_diffusion.mistake(
+    "You never find samples of the wrong spread. Compare their standard deviation with that of the data."
+)
+def spread_missed(*arguments: Any) -> str:
+    return _diagnose(*arguments, order=FAULTS[:3])
+
+
+@diagnose_diffusion.mistake("Samples of too *little* spread are missed.")
+def little_spread_missed(*arguments: Any) -> str:
+    return _diagnose(*arguments, spread=lambda sample, data: sample > 1.4 * data)
+
+
+@diagnose_diffusion.mistake("Samples of too *much* spread are missed.")
+def much_spread_missed(*arguments: Any) -> str:
+    return _diagnose(*arguments, spread=lambda sample, data: sample < 0.7 * data)
+
+
+@diagnose_diffusion.mistake("You expect a standard deviation of 1. It has to be that of the data.")
+def spread_of_one(*arguments: Any) -> str:
+    return _diagnose(*arguments, spread=lambda sample, data: not 0.7 < sample < 1.4)
+
+
+@diagnose_diffusion.mistake(
+    'Several may apply, and the first of the list is asked for: "not noise at the end" before all others.'
+)
+def end_last(*arguments: Any) -> str:
+    return _diagnose(*arguments, order=(*FAULTS[1:], FAULTS[0]))
+
+
+@diagnose_diffusion.mistake(
+    "Several may apply, and the first of the list is asked for: the spread of the samples comes last."
+)
+def spread_first(*arguments: Any) -> str:
+    return _diagnose(*arguments, order=(FAULTS[0], FAULTS[3], *FAULTS[1:3]))
+
+
+@diagnose_diffusion.also_right
+def diagnose_by_halves(
+    alpha_bar: Tensor, train_loss: Tensor, test_loss: Tensor, sample_std: float, data_std: float
+) -> str:
+    if float(alpha_bar.min()) > 0.02:
+        return "not noise at the end"
+    tenth = max(1, len(train_loss) // 10)
+    if train_loss[-tenth:].mean() > train_loss[:tenth].mean() / 2:
+        return "blind to time"
+    if test_loss.sum() / train_loss.sum() > 1.2:
+        return "overfitted"
+    return "wrong spread" if abs(np.log(sample_std / data_std)) > np.log(1.3) else "sound"
+
+
+@diagnose_diffusion.also_right
+def diagnose_by_ratios(
+    alpha_bar: Tensor, train_loss: Tensor, test_loss: Tensor, sample_std: float, data_std: float
+) -> str:
+    verdicts = [
+        ("not noise at the end", alpha_bar[-1].item() ** 0.5 > 0.15),
+        ("blind to time", (test_loss[-1] / test_loss[0]).item() > 0.5),
+        ("overfitted", (train_loss / test_loss).mean().item() < 0.85),
+        ("wrong spread", max(sample_std / data_std, data_std / sample_std) > 1.3),
+    ]
+    return next((name for name, applies in verdicts if applies), "sound")
