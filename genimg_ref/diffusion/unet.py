@@ -27,13 +27,21 @@ from itertools import pairwise
 from typing import Literal, Protocol, cast
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genimg_ref.nn.labels import LabelEmbedding, attributes, sizes
 
-__all__ = ["Attention", "Conditioner", "LabelCondition", "ResidualBlock", "UNet", "time_embedding"]
+__all__ = [
+    "Conditioner",
+    "LabelCondition",
+    "MapAttention",
+    "ResidualBlock",
+    "SelfAttention",
+    "UNet",
+    "time_embedding",
+]
 
 Skips = Literal["add", "concat", "none"]
 GROUP = 8  # channels that are normalised together
@@ -129,24 +137,46 @@ class ResidualBlock(nn.Module):
         return self.fit(x) + self.convolution_2(F.silu(h))
 
 
-class Attention(nn.Module):
-    """Each place of the map looks at all of them, in heads of 16 channels; what it saw is added to ``x``."""
+class SelfAttention(nn.Module):
+    """Each place looks at all of them, or at those that are ``visible`` in its row, in several heads.
+
+    Vaswani et al. (2017), equation 1 and section 3.2.2.
+
+    Raises:
+        ValueError: for heads that do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"heads must be 1 or more and divide width = {width}; got {heads}")
+        self.heads = heads
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Float[Tensor, "batch places width"], visible: Bool[Tensor, "batch places"] | None = None
+    ) -> Float[Tensor, "batch places width"]:
+        parts = self.queries_keys_values(x).unflatten(2, (3, self.heads, -1))
+        queries, keys, values = parts.permute(2, 0, 3, 1, 4)  # each (batch, heads, places, width of a head)
+        mask = None if visible is None else visible[:, None, None, :]
+        seen = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return self.out(seen.transpose(1, 2).flatten(2))
+
+
+class MapAttention(nn.Module):
+    """:class:`SelfAttention` between the places of a map, normalised first and added to it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // HEAD)
         self.norm = _norm(channels)
-        self.queries_keys_values = nn.Linear(channels, 3 * channels)
-        self.out = nn.Linear(channels, channels)
+        self.attention = SelfAttention(channels, channels // HEAD)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         places = self.norm(x).flatten(2).transpose(1, 2)  # (batch, places, channels)
-        parts = self.queries_keys_values(places).unflatten(2, (3, self.heads, -1))
-        queries, keys, values = parts.permute(2, 0, 3, 1, 4)  # each (batch, heads, places, channels a head)
-        seen = F.scaled_dot_product_attention(queries, keys, values)
-        return x + self.out(seen.transpose(1, 2).flatten(2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + self.attention(places).transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 class _Double(nn.Module):
@@ -226,7 +256,7 @@ class UNet(nn.Module):
             self.up.append(nn.ModuleList(ResidualBlock(wider, width, embedding) for _ in range(blocks)))
         self.halvings = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels))
         self.doublings = nn.ModuleList(_Double(b, a) for a, b in pairwise(channels))
-        self.attention = Attention(channels[-1]) if attention else nn.Identity()
+        self.attention = MapAttention(channels[-1]) if attention else nn.Identity()
         self.leave = nn.Sequential(
             _norm(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], numbers, 3, padding=1)
         )
@@ -333,7 +363,7 @@ def _initialise(model: nn.Module, rng: torch.Generator | None) -> None:
         elif isinstance(module, nn.Linear | nn.Conv2d):
             std = 1 / math.sqrt(module.weight[0].numel())
             module.weight.normal_(0, std, generator=rng)
-            if name.endswith(("convolution_2", "attention.out", "leave.2")):
+            if name.endswith(("convolution_2", "attention.attention.out", "leave.2")):
                 module.weight.zero_()
             if module.bias is not None:
                 module.bias.zero_()

@@ -9,7 +9,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from genimg_ref.diffusion.unet import Attention, LabelCondition, ResidualBlock, UNet, time_embedding
+from genimg_ref.diffusion.unet import (
+    LabelCondition,
+    MapAttention,
+    ResidualBlock,
+    SelfAttention,
+    UNet,
+    time_embedding,
+)
 
 
 def seeded(seed=0):
@@ -69,20 +76,29 @@ def test_time_embedding_takes_negative_times():
 
 
 def test_attention_is_that_of_torch():
-    ours = alive(Attention(32))
+    ours = alive(MapAttention(32))
     theirs = nn.MultiheadAttention(32, 2, batch_first=True).double()
     theirs.load_state_dict(
         {
-            "in_proj_weight": ours.queries_keys_values.weight,
-            "in_proj_bias": ours.queries_keys_values.bias,
-            "out_proj.weight": ours.out.weight,
-            "out_proj.bias": ours.out.bias,
+            "in_proj_weight": ours.attention.queries_keys_values.weight,
+            "in_proj_bias": ours.attention.queries_keys_values.bias,
+            "out_proj.weight": ours.attention.out.weight,
+            "out_proj.bias": ours.attention.out.bias,
         }
     )
     x = batch(2, 32, 3, 5)[0]
     places = F.group_norm(x, 4, ours.norm.weight, ours.norm.bias).permute(0, 2, 3, 1).reshape(2, 15, 32)
     expected = theirs(places, places, places)[0].view(2, 3, 5, 32).permute(0, 3, 1, 2)
     assert_close(ours(x), x + expected)
+
+
+def test_masked_attention_looks_at_what_is_visible():
+    attention = alive(SelfAttention(8, 2))
+    x = torch.randn(2, 5, 8, generator=seeded(), dtype=torch.float64)
+    visible = torch.tensor([[True, True, True, False, False], [True] * 5])
+    together = attention(x, visible)
+    assert_close(together[:1, :3], attention(x[:1, :3]))
+    assert_close(together[1:], attention(x[1:]))
 
 
 @pytest.mark.parametrize(("inside", "outside"), [(16, 16), (32, 16)])
@@ -306,6 +322,8 @@ def test_odd_settings_are_refused():
         UNet(embedding=33)
     with pytest.raises(ValueError, match="classes must be 0 where there is a conditioner; got 10"):
         UNet(classes=10, conditioner=nn.Identity())
+    with pytest.raises(ValueError, match="heads must be 1 or more and divide width = 8; got 3"):
+        SelfAttention(8, 3)
     with pytest.raises(ValueError, match="dim must be even, 2 or more; got 5"):
         time_embedding(torch.zeros(2), 5)
     with pytest.raises(
