@@ -265,6 +265,14 @@ class UNet(nn.Module):
             self.conditioner = conditioner
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def hidden(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The matrices between first and last layer, and all other weights: what
+        :class:`genimg_ref.train.muon.Muon` takes."""
+        between = [self.down, self.up, self.halvings, self.doublings, self.attention]
+        inside = [p for part in between for p in part.parameters() if p.ndim > 1]
+        known = {id(p) for p in inside}
+        return inside, [p for p in self.parameters() if id(p) not in known]
+
     def null(self, count: int) -> Shaped[Tensor, "{count} ..."]:
         """The null condition, which stands for any, ``count`` times.
 

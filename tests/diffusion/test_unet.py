@@ -225,6 +225,20 @@ def test_channels_last_and_contiguous_inputs_agree():
     assert_close(model(x[:, :, ::2, ::3].flip(3), t), plain(x[:, :, ::2, ::3].flip(3).contiguous(), t))
 
 
+def test_hidden_matrices_and_the_others():
+    model = small(classes=3)
+    inside, others = model.hidden()
+    assert sorted(map(id, [*inside, *others])) == sorted(map(id, model.parameters()))
+    names = {id(p): name for name, p in model.named_parameters()}
+    inside = {names[id(p)] for p in inside}
+    assert all(p.ndim > 1 for name, p in model.named_parameters() if name in inside)
+    rest = {name for name, p in model.named_parameters() if p.ndim > 1 and name not in inside}
+    assert rest == {
+        *("enter.weight", "leave.2.weight", "conditioner.embed.weight"),
+        *("embed_time.0.weight", "embed_time.2.weight"),
+    }
+
+
 # ---- conditions ------------------------------------------------------------------------------------------
 
 
