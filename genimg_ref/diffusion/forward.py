@@ -23,7 +23,18 @@ from torch import Tensor
 
 from genimg_ref.diffusion.schedule import Level
 
-__all__ = ["Gaussian", "diffuse", "draw", "like", "marginal", "noise_like", "posterior", "transition"]
+__all__ = [
+    "Gaussian",
+    "added_variance",
+    "diffuse",
+    "draw",
+    "like",
+    "marginal",
+    "noise_like",
+    "posterior",
+    "posterior_variance",
+    "transition",
+]
 
 
 class Gaussian(NamedTuple):
@@ -71,13 +82,23 @@ def marginal(x0: Float[Tensor, "batch *shape"], level: Level) -> Gaussian:
     return Gaussian(like(level.alpha, x0) * x0, level.sigma.square())
 
 
-def transition(x: Float[Tensor, "batch *shape"], s: Level, t: Level) -> Gaussian:
-    """``q(x_t | x_s)``, further into the noise: mean ``a x_s``, variance ``sigma_t^2 - a^2 sigma_s^2``.
+def added_variance(s: Level, t: Level) -> Float[Tensor, "*batch"]:
+    """What a walk from ``s`` to ``t`` adds, ``sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2`` (Ho's beta)."""
+    return (t.sigma.square() - (t.alpha / s.alpha * s.sigma).square()).clamp(min=0)
 
-    ``a = alpha_t / alpha_s``. Between step ``t - 1`` and ``t`` it is ``N(sqrt(1 - beta) x, beta I)`` (Ho et
+
+def posterior_variance(s: Level, t: Level) -> Float[Tensor, "*batch"]:
+    """``added_variance sigma_s^2 / sigma_t^2`` (Ho et al. 2020, equation 7): 0 where ``s`` is data."""
+    return added_variance(s, t) * (s.sigma / t.sigma).square()
+
+
+def transition(x: Float[Tensor, "batch *shape"], s: Level, t: Level) -> Gaussian:
+    """``q(x_t | x_s)``, further into the noise: mean ``alpha_t / alpha_s x_s`` and :func:`added_variance`.
+
+    Between step ``t - 1`` and ``t`` it is ``N(sqrt(1 - beta) x, beta I)`` (Ho et
     al. 2020, equation 2).
     """
-    return Gaussian(like(t.alpha / s.alpha, x) * x, _added_variance(s, t))
+    return Gaussian(like(t.alpha / s.alpha, x) * x, added_variance(s, t))
 
 
 def posterior(
@@ -85,13 +106,8 @@ def posterior(
 ) -> Gaussian:
     """``q(x_s | x_t, x_0)``, one step back for someone who knows the image (Ho et al. 2020, equations 6, 7).
 
-    By Bayes' rule the product of :func:`transition` and :func:`marginal`; with ``b`` the variance which the
-    step from ``s`` to ``t`` adds, its variance is ``b sigma_s^2 / sigma_t^2``.
+    By Bayes' rule the product of :func:`transition` and :func:`marginal`.
     """
-    a, b = t.alpha / s.alpha, _added_variance(s, t)
+    a, b = t.alpha / s.alpha, added_variance(s, t)
     of_x, of_x0 = a * (s.sigma / t.sigma).square(), s.alpha * b / t.sigma.square()
-    return Gaussian(like(of_x, x) * x + like(of_x0, x) * x0, b * (s.sigma / t.sigma).square())
-
-
-def _added_variance(s: Level, t: Level) -> Tensor:
-    return (t.sigma.square() - (t.alpha / s.alpha * s.sigma).square()).clamp(min=0)
+    return Gaussian(like(of_x, x) * x + like(of_x0, x) * x0, posterior_variance(s, t))
