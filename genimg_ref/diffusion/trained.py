@@ -10,6 +10,8 @@ straight path: at ``x_t = (1 - t) x_0 + t eps`` the models give the velocity ``e
 
 from pathlib import Path
 
+import torch
+
 from genimg_ref.diffusion.text import CaptionEncoder
 from genimg_ref.diffusion.unet import UNet
 from genimg_ref.train import weights
@@ -24,15 +26,15 @@ SHA256 = {
 HELD_OUT = ("red triangle", "blue star")  # combinations that the model of colour scenes never met
 
 
-def build(name: str) -> UNet:
-    """The untrained network whose weights `load` fills in.
+def build(name: str, rng: torch.Generator | None = None) -> UNet:
+    """The untrained network whose weights `load` fills in; ``rng`` is for its initial weights.
 
     Raises ``ValueError`` for an unknown name.
     """
     if name == "fashion":
-        return UNet(1, (64, 128), classes=10)
+        return UNet(1, (32, 64, 64), patch=1, classes=10, rng=rng)
     if name == "shapes":
-        return UNet(3, (64, 128), conditioner=CaptionEncoder(128))
+        return UNet(3, (64, 64), conditioner=CaptionEncoder(128, rng=rng), rng=rng)
     raise ValueError(f"name must be one of {', '.join(SHA256)}; got {name!r}")
 
 
