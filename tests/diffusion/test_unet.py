@@ -34,7 +34,7 @@ def alive(model, seed=1):
 
 
 def small(**settings):
-    return alive(UNet(**{"channels": (16, 32), "embedding": 16, "rng": seeded()} | settings))
+    return alive(UNet(**{"channels": (16, 32), "patch": 2, "embedding": 16, "rng": seeded()} | settings))
 
 
 def batch(count=3, channels=1, height=8, width=12, seed=2):
@@ -143,7 +143,7 @@ def test_upsampling_may_convolve_first():
     ids=str,
 )
 def test_shapes_and_the_initial_answer(size, settings):
-    model = UNet(3, **{"channels": (16, 32)} | settings, rng=seeded())
+    model = UNet(3, **{"channels": (16, 32), "patch": 2} | settings, rng=seeded())
     x = torch.randn(2, 3, size, size, generator=seeded())
     out = model(x, torch.rand(2, generator=seeded()))
     assert out.shape == x.shape and out.dtype == torch.float32
@@ -176,6 +176,12 @@ def test_time_matters_unless_it_is_switched_off():
     model, timeless = small(), small(time=False)
     assert (model(x, t) - model(x, t + 0.1)).abs().amax((1, 2, 3)).min() > 1e-3
     assert torch.equal(timeless(x, t), timeless(x, t + 0.1))
+
+
+def test_times_may_be_of_another_dtype():
+    model, (x, t) = small(), batch()
+    assert_close(model(x, t.float()), model(x, t), atol=1e-3, rtol=1e-3)
+    assert model.float()(x.float(), t).dtype == torch.float32
 
 
 @pytest.mark.parametrize("settings", [{}, {"attention": False}], ids=str)
@@ -274,7 +280,7 @@ def test_any_module_may_make_the_condition():
 
     conditioner = Angles()
     before = conditioner.layer.weight.clone()
-    model = UNet(channels=(16, 32), embedding=16, conditioner=conditioner, rng=seeded())
+    model = UNet(channels=(16, 32), patch=2, embedding=16, conditioner=conditioner, rng=seeded())
     assert torch.equal(conditioner.layer.weight, before)  # its weights are its own
     model, (x, t) = alive(model), batch()
     angles = torch.randn(3, 2, generator=seeded(), dtype=torch.float64)
@@ -328,9 +334,9 @@ def test_odd_settings_are_refused():
         UNet(skips="sum")
     with pytest.raises(ValueError, match=r"channels must be multiples of 16; got \(24, 32\)"):
         UNet(channels=(24, 32))
-    with pytest.raises(ValueError, match=r"must be 1 or more; got 1, \(\), 1 and 2"):
+    with pytest.raises(ValueError, match=r"must be 1 or more; got 1, \(\), 1 and 1"):
         UNet(channels=())
-    with pytest.raises(ValueError, match=r"blocks and patch must be 1 or more; got .* 0 and 2"):
+    with pytest.raises(ValueError, match=r"blocks and patch must be 1 or more; got .* 0 and 1"):
         UNet(blocks=0)
     with pytest.raises(ValueError, match="embedding must be even, 2 or more; got 33"):
         UNet(embedding=33)
