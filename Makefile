@@ -84,6 +84,20 @@ bench-grading: $(READY)  ## measure the grader beside nbgrader and otter
 bench-metrics: $(READY)  ## measure the measures beside scipy, torchmetrics and torch-fidelity
 	$(BIN)/python benchmarks/metrics.py $(OPTIONS)
 
+# an environment which sees what is in .venv and adds what is compared
+BENCH := .venv-bench/diffusion
+$(BENCH)/ready: $(READY) benchmarks/requirements-diffusion.txt
+	$(BIN)/python -m venv --clear $(BENCH)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > $$($(BENCH)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/course.pth
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  -r benchmarks/requirements-diffusion.txt
+	touch $@
+
+.PHONY: bench-diffusion
+bench-diffusion: $(BENCH)/ready  ## measure the U-Net beside diffusers and denoising-diffusion-pytorch
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BENCH)/bin/python benchmarks/diffusion.py $(OPTIONS)
+
 .PHONY: clean
 clean:  ## remove what was built; .venv stays
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache
