@@ -74,7 +74,7 @@ def contenders() -> dict[str, nn.Module]:
         "ours, patches of 2 x 2": UNet(1, (64, 64), patch=2, rng=rng),
         "diffusers": of_diffusers((16, 32, 48)),
         "diffusers, channels_last": of_diffusers((16, 32, 48)).to(memory_format=torch.channels_last),
-        "denoising-diffusion-pytorch": Steps(LucidUNet(16, channels=1, dim_mults=(1, 2, 2), attn_heads=2)),
+        "denoising-diffusion-pytorch": Steps(LucidUNet(18, channels=1, dim_mults=(1, 2, 2), attn_heads=2)),
     }
 
 

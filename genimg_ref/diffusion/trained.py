@@ -32,9 +32,9 @@ def build(name: str, rng: torch.Generator | None = None) -> UNet:
     Raises ``ValueError`` for an unknown name.
     """
     if name == "fashion":
-        return UNet(1, (32, 64, 64), patch=1, classes=10, rng=rng)
+        return UNet(1, (32, 64, 64), classes=10, rng=rng)
     if name == "shapes":
-        return UNet(3, (64, 64), patch=2, conditioner=CaptionEncoder(128, rng=rng), rng=rng)
+        return UNet(3, (32, 64, 64), conditioner=CaptionEncoder(128, rng=rng), rng=rng)
     raise ValueError(f"name must be one of {', '.join(SHA256)}; got {name!r}")
 
 
