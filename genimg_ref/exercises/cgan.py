@@ -1476,16 +1476,26 @@ def _confusion(rng: Rng, goals: np.ndarray, share: float) -> np.ndarray:
 
 
 def _ignoring(rng: Rng, shares: np.ndarray, total: int | None = None) -> np.ndarray:
-    """Every row is read alike."""
+    """Every row is read alike, but for a little noise."""
     apart = rng.permutation(np.linspace(2000, 9000, len(shares))) + rng.integers(500, size=len(shares))
     totals = [total] * len(shares) if total else apart
-    return np.stack([np.round(total * shares).astype("int64") for total in totals])
+    rows = shares * rng.uniform(0.96, 1.04, size=(len(shares), len(shares)))
+    rows /= rows.sum(axis=1, keepdims=True)
+    return np.round(rows * np.array(totals)[:, None]).astype("int64")
 
 
 def _diagnose_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, confusion: np.ndarray, scale: float = 6.0, flat: int | slice | None = None) -> Case:
+    def case(
+        label: str,
+        confusion: np.ndarray,
+        scale: float = 6.0,
+        flat: int | slice | None = None,
+        narrow: int | None = None,
+    ) -> Case:
         real = (scale * rng.uniform(0.7, 1.4, size=len(confusion))).astype("float32")
-        own = (real * rng.uniform(0.6, 1.1, size=len(confusion))).astype("float32")
+        if narrow is not None:
+            real[narrow] /= 30
+        own = (real * rng.uniform(0.55, 1.1, size=len(confusion))).astype("float32")
         if flat is not None:
             own[flat] = real[flat] * np.float32(rng.uniform(0.0, 0.08))
         return call(label, confusion=confusion, spread=own, real_spread=real)
@@ -1494,6 +1504,10 @@ def _diagnose_cases(rng: Rng) -> Iterator[Case]:
     own, swapped = np.arange(k), np.arange(k)
     swapped[[1, 3]] = swapped[[3, 1]]
     shifted = np.roll(own, 1)
+    one_stays = np.array([0, *np.roll(own[1:], 1)])
+    like_the_first = np.where(np.isin(own, [1, k - 1]), 0, own)
+    of_many = np.arange(12)
+    of_many[4] = 7
     uneven = rng.dirichlet(np.full(k, 3.0))
     single = np.eye(k)[rng.integers(k)]
     yield case("what was asked for is read back", _confusion(rng, own, 0.9))
@@ -1504,6 +1518,16 @@ def _diagnose_cases(rng: Rng) -> Iterator[Case]:
     yield case("one class comes out, one image of it", _ignoring(rng, single), flat=2)
     yield case("two classes have changed places", _confusion(rng, swapped, 0.93))
     yield case("all classes have moved on by one", _confusion(rng, shifted, 0.9))
+    yield case("all classes but one have moved on", _confusion(rng, one_stays, 0.95))
+    yield case("two more classes come out as the first", _confusion(rng, like_the_first, 0.92))
+    yield case("one class of twelve comes out as another", _confusion(rng, of_many, 0.97))
+    yield case("real images of one class are much alike", _confusion(rng, own, 0.93), narrow=2)
+    yield case(
+        "one class repeats itself, and real images of another are much alike",
+        _confusion(rng, own, 0.93),
+        flat=3,
+        narrow=1,
+    )
     yield case("two classes have changed places, and one is flat", _confusion(rng, swapped, 0.9), flat=0)
     yield case("one class repeats itself", _confusion(rng, own, 0.92), flat=int(rng.integers(k)))
     yield case(

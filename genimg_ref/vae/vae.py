@@ -24,9 +24,9 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from genimg_ref.nn.labels import one_hot
 from genimg_ref.train.ema import EMA
 from genimg_ref.train.loop import run
 from genimg_ref.vae.elbo import (
@@ -77,12 +77,7 @@ def with_labels(
     if (labels is None) != (classes == 0):
         came = "none" if labels is None else f"shape {tuple(labels.shape)}"
         raise ValueError(f"labels must be {'given' if classes else 'None'} for {classes} classes; got {came}")
-    if labels is None:
-        return x
-    low, high = (bound.item() for bound in labels.aminmax())
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels must lie in 0 ... {classes - 1}; got {low} to {high}")
-    return torch.cat([x, F.one_hot(labels.long(), classes).to(x)], dim=1)
+    return x if labels is None else torch.cat([x, one_hot(labels, classes).to(x)], dim=1)
 
 
 class Posterior(NamedTuple):
