@@ -803,6 +803,23 @@ def pooled_t_test(a, b, images_a, images_b):
     return "a" if a.mean() < b.mean() else "b"
 
 
+def test_a_t_test_is_named():
+    from scipy.stats import ttest_ind
+
+    def by_scipy(a, b, images_a, images_b):
+        if images_a != images_b:
+            return "not comparable"
+        if len(a) == 1 or len(b) == 1:
+            return "undecided"
+        if ttest_ind(a.numpy(), b.numpy(), equal_var=False).pvalue > 0.05:
+            return "undecided"
+        return "a" if a.mean() < b.mean() else "b"
+
+    for seed in range(20):
+        hint = diagnose(find("compare_generators"), by_scipy, [seed]).hint
+        assert hint is not None and hint.startswith("That is a t test.")
+
+
 def test_overlapping_intervals_are_told_that_errors_add_as_squares():
     hint = diagnose(find("compare_generators"), intervals_of_two_errors_overlap).hint
     assert hint is not None and "add as squares" in hint
