@@ -90,6 +90,16 @@ def label_of_the_first(images: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 @with_label_maps.mistake(
+    "Every image has the maps of all labels in the batch: `maps[:, labels]` takes these maps in all of the "
+    "images. Each image goes with its own label: `maps[torch.arange(len(images)), labels]`."
+)
+def labels_of_the_batch(images: Tensor, labels: Tensor, classes: int) -> Tensor:
+    maps = images.new_zeros(len(images), classes, *images.shape[2:])
+    maps[:, labels] = 1
+    return torch.cat([images, maps], dim=1)
+
+
+@with_label_maps.mistake(
     "You cut the one-hot numbers up anew with `view`, `reshape` or `repeat`, and they land in the wrong"
     " places. A map is one number, repeated over all pixels: add two axes of length 1 and expand them."
 )
@@ -538,8 +548,17 @@ def _judge_cases(rng: Rng) -> Iterator[Case]:
         with torch.random.fork_rng(devices=[]):
             shapes = [tuple(p.shape) for p in Judge(*sizes).parameters()]
         parameters = [_normal(rng, *shape) * np.float32(0.5) for shape in shapes]
-        inputs = [_normal(rng, batch, 1, *sizes[:2]), _labels(rng, batch, sizes[2])]
-        yield module(label, init=init, parameters=parameters, inputs=inputs, training=training)
+        inputs, seen = (
+            [_normal(rng, count, 1, *sizes[:2]), _labels(rng, count, sizes[2])] for count in (batch, 2)
+        )
+        yield module(
+            label,
+            init=init,
+            parameters=parameters,
+            inputs=inputs,
+            training=training,
+            seen=None if training else seen,
+        )
 
 
 ConditionalDiscriminator = Exercise(
@@ -764,7 +783,16 @@ def _normed_cases(rng: Rng) -> Iterator[Case]:
         x += 2 * labels[:, None, None, None].astype("float32")  # classes differ in their means
         parameters = [_normal(rng, classes, shape[1], mean=mean) for mean in (1.5, -0.5)]
         init = {"channels": shape[1], "classes": classes}
-        yield module(label, init=init, parameters=parameters, inputs=[x, labels], training=training)
+        # six numbers a channel, so that one divided by n and by n - 1 are far apart
+        seen = [_normal(rng, 3, shape[1], 2, 1, mean=2.0) * np.float32(2), _labels(rng, 3, classes)]
+        yield module(
+            label,
+            init=init,
+            parameters=parameters,
+            inputs=[x, labels],
+            training=training,
+            seen=None if training else seen,
+        )
     init = {"channels": 3, "classes": 6}
     inputs = [_normal(rng, 4, 3, 2, 2), _labels(rng, 4, 6)]
     yield module("as it starts", init=init, inputs=inputs, initial=True)
@@ -939,6 +967,60 @@ def no_running_statistics(channels: int, classes: int) -> nn.Module:
     return Normed(channels, classes, norm=nn.BatchNorm2d(channels, affine=False, track_running_stats=False))
 
 
+class _Kept(nn.Module):
+    """Batch normalisation by hand, with a choice of how the running statistics move."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int, share: float = 0.1, correction: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+        self.share, self.correction = share, correction
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, variance = self.mean, self.variance
+        if self.training:
+            mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3), correction=0)
+            self.mean.lerp_(mean.detach(), self.share)
+            self.variance.lerp_(x.detach().var(dim=(0, 2, 3), correction=self.correction), self.share)
+        scale = (variance + 1e-5).rsqrt()
+        return (x - mean[:, None, None]) * scale[:, None, None]
+
+
+@ConditionalBatchNorm2d.mistake(
+    "In evaluation mode nothing of what was seen in training is known: the running mean and variance never "
+    "move from 0 and 1. Every call in training mode has to move them, as `nn.BatchNorm2d` does by itself."
+)
+def never_moved(channels: int, classes: int) -> nn.Module:
+    return Normed(channels, classes, norm=_Kept(channels, share=0.0))
+
+
+@ConditionalBatchNorm2d.mistake(
+    "The running statistics move nine tenths of the way to each new batch. In PyTorch `momentum` is the "
+    "share of the new batch, and it is 0.1."
+)
+def momentum_turned_round(channels: int, classes: int) -> nn.Module:
+    return Normed(channels, classes, norm=nn.BatchNorm2d(channels, affine=False, momentum=0.9))
+
+
+@ConditionalBatchNorm2d.mistake(
+    "The running mean and variance are those of the last batch alone. `nn.BatchNorm2d` moves them by a tenth "
+    "of the way to each new batch."
+)
+def last_batch_alone(channels: int, classes: int) -> nn.Module:
+    return Normed(channels, classes, norm=nn.BatchNorm2d(channels, affine=False, momentum=1.0))
+
+
+@ConditionalBatchNorm2d.mistake(
+    "The running variance is divided by n. The batch at hand is normalised by that one, but what "
+    "`nn.BatchNorm2d` keeps for later is divided by n - 1."
+)
+def biased_running_variance(channels: int, classes: int) -> nn.Module:
+    return Normed(channels, classes, norm=_Kept(channels, correction=0))
+
+
 @ConditionalBatchNorm2d.mistake("The input is not normalised at all: gain and shift alone are applied.")
 def not_normalised(channels: int, classes: int) -> nn.Module:
     return Normed(channels, classes, norm=nn.Identity())
@@ -955,6 +1037,11 @@ class ByTables(nn.Module):
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         scaled = torch.einsum("bchw,bc->bchw", self.statistics(x), self.gains[labels])
         return scaled + self.shifts[labels][..., None, None]
+
+
+@ConditionalBatchNorm2d.also_right
+def by_hand(channels: int, classes: int) -> nn.Module:
+    return Normed(channels, classes, norm=_Kept(channels))
 
 
 @ConditionalBatchNorm2d.also_right
@@ -1109,6 +1196,35 @@ def as_a_column(features: Tensor, labels: Tensor, embedding: Tensor, weight: Ten
 
 
 @projection_logits.mistake(
+    "The shape is (batch, batch): a column, left by `keepdim` or `[:, None]`, met a row, and broadcasting "
+    "made a table of every image's label part with every image's other part. Both have shape (batch,)."
+)
+def column_meets_row(
+    features: Tensor, labels: Tensor, embedding: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
+    return features @ weight + bias + (embedding[labels] * features).sum(dim=1, keepdim=True)
+
+
+@projection_logits.mistake(
+    "That is a logit for every class, whatever was asked. Asked for is one an image, with the vector of the "
+    "image's own label: the labels have to pick it."
+)
+def a_logit_for_every_class(
+    features: Tensor, labels: Tensor, embedding: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
+    return (features @ weight + bias)[:, None] + features @ embedding.T
+
+
+@projection_logits.mistake(
+    "These are probabilities. Asked for are logits; the losses of this course apply the sigmoid themselves."
+)
+def through_a_sigmoid(
+    features: Tensor, labels: Tensor, embedding: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
+    return _projection(features, labels, embedding, weight, bias).sigmoid()
+
+
+@projection_logits.mistake(
     "The labels pick rows of the features. They number the classes, so it is the table of the classes that "
     "they index; the features come one row an image already."
 )
@@ -1149,14 +1265,23 @@ def _auxiliary_cases(rng: Rng) -> Iterator[Case]:
         ("as many real as generated images as classes", 3, 3, 3, 2.0),
         ("extreme logits", 4, 6, 5, 100.0),
     ):
+        real_logits, fake_logits = (
+            _normal(rng, count, mean=mean) * np.float32(size) for count, mean in ((n, 0.5), (m, -0.5))
+        )
+        real_classes, fake_classes = (_normal(rng, count, classes) * np.float32(size) for count in (n, m))
+        labels, asked = _labels(rng, n, classes), _labels(rng, m, classes)
+        if label == "extreme logits":
+            real_logits[0], fake_logits[:2] = -150, (150, -150)
+            for scores, own in ((real_classes, labels), (fake_classes, asked)):
+                scores[0, own[0]] = scores[0].min() - 150
         yield call(
             label,
-            real_logits=_normal(rng, n, mean=0.5) * np.float32(size),
-            fake_logits=_normal(rng, m, mean=-0.5) * np.float32(size),
-            real_classes=_normal(rng, n, classes) * np.float32(size),
-            fake_classes=_normal(rng, m, classes) * np.float32(size),
-            labels=_labels(rng, n, classes),
-            asked=_labels(rng, m, classes),
+            real_logits=real_logits,
+            fake_logits=fake_logits,
+            real_classes=real_classes,
+            fake_classes=fake_classes,
+            labels=labels,
+            asked=asked,
             gradients=["real_logits", "fake_logits", "real_classes", "fake_classes"],
         )
 
@@ -1177,14 +1302,20 @@ def _auxiliary(
     g_fake: float = 1.0,
     g_real: float = 0.0,
     cost: Loss = F.softplus,
+    real_cost: Loss = lambda logits: F.softplus(-logits),
     g_cost: Loss = lambda logits: F.softplus(-logits),
     read: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     average: Loss = torch.mean,
+    cut_logits: bool = False,
+    cut_classes: bool = False,
 ) -> Tensor:
     """The right answer, with knobs for the wrong ones."""
     on_real, on_fake = read(real_classes, labels), read(fake_classes, asked)
-    d = average(cost(-real_logits)) + average(cost(fake_logits)) + d_real * on_real + d_fake * on_fake
-    return torch.stack([d, average(g_cost(fake_logits)) + g_fake * on_fake + g_real * on_real])
+    g = average(g_cost(fake_logits)) + g_fake * on_fake + g_real * on_real
+    judged = fake_logits.detach() if cut_logits else fake_logits
+    named = on_fake.detach() if cut_classes else on_fake
+    d = average(real_cost(real_logits)) + average(cost(judged)) + d_real * on_real + d_fake * named
+    return torch.stack([d, g])
 
 
 def _auxiliary_reference(
@@ -1253,7 +1384,9 @@ def saturating(*arguments: Tensor) -> Tensor:
     "taken for real."
 )
 def signs_of_the_game(*arguments: Tensor) -> Tensor:
-    return _auxiliary(*arguments, cost=lambda logits: F.softplus(-logits), g_cost=F.softplus)
+    return _auxiliary(
+        *arguments, cost=lambda logits: F.softplus(-logits), real_cost=F.softplus, g_cost=F.softplus
+    )
 
 
 @auxiliary_losses.mistake(
@@ -1276,11 +1409,116 @@ def summed_over_images(*arguments: Tensor) -> Tensor:
     "`logsigmoid` stay finite."
 )
 def log_of_sigmoid(*arguments: Tensor) -> Tensor:
+    def cost(logits: Tensor) -> Tensor:
+        return -logits.sigmoid().log()
+
     return _auxiliary(
-        *arguments,
-        cost=lambda logits: -(1 - logits.sigmoid()).log(),
-        g_cost=lambda logits: -logits.sigmoid().log(),
+        *arguments, cost=lambda logits: -(1 - logits.sigmoid()).log(), real_cost=cost, g_cost=cost
     )
+
+
+@auxiliary_losses.mistake(
+    "`binary_cross_entropy` on probabilities cuts its logarithms off at -100, and where the sigmoid has "
+    "rounded to 0 or 1 the gradient is gone. Take the loss that has `with_logits` in its name."
+)
+def game_on_probabilities(*arguments: Tensor) -> Tensor:
+    def cost(logits: Tensor) -> Tensor:
+        return F.binary_cross_entropy(logits.sigmoid(), torch.ones_like(logits), reduction="none")
+
+    def other(logits: Tensor) -> Tensor:
+        return F.binary_cross_entropy(logits.sigmoid(), torch.zeros_like(logits), reduction="none")
+
+    return _auxiliary(*arguments, cost=other, real_cost=cost, g_cost=cost)
+
+
+@auxiliary_losses.mistake(
+    "You subtract the cross-entropies, in both losses. The minus in equation (8) belongs to the logarithm, "
+    "and `cross_entropy` has it inside already: add them."
+)
+def cross_entropy_subtracted(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments, d_real=-1.0, d_fake=-1.0, g_fake=-1.0)
+
+
+@auxiliary_losses.mistake(
+    "The discriminator's loss subtracts the class term of the generated images, as if it should read them "
+    "badly. As to labels the players are not opponents: both losses add that term."
+)
+def fakes_read_badly(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments, d_fake=-1.0)
+
+
+@auxiliary_losses.mistake(
+    "The sign of the discriminator's whole loss is turned round. That is the value which it wants large; a "
+    "loss is minimised."
+)
+def value_for_loss(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments) * torch.tensor([-1.0, 1.0])
+
+
+@auxiliary_losses.mistake(
+    "Real and generated images share one `cross_entropy`, a single mean over both. Equation (8) has two "
+    "expectations: take a mean of each, and add them."
+)
+def one_cross_entropy(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    real_classes: Tensor,
+    fake_classes: Tensor,
+    labels: Tensor,
+    asked: Tensor,
+) -> Tensor:
+    read = F.cross_entropy(fake_classes, asked)
+    both = F.cross_entropy(torch.cat([real_classes, fake_classes]), torch.cat([labels, asked]))
+    d = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean() + both
+    return torch.stack([d, F.softplus(-fake_logits).mean() + read])
+
+
+@auxiliary_losses.mistake(
+    "`nll_loss` takes logarithms of probabilities, and these are raw scores. `cross_entropy` takes scores, "
+    "and is `log_softmax` and `nll_loss` in one."
+)
+def scores_for_logarithms(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments, read=F.nll_loss)
+
+
+@auxiliary_losses.mistake(
+    "The logarithm of a softmax is infinite where the softmax has rounded to 0, as it does with large "
+    "scores. `cross_entropy` and `log_softmax` stay finite."
+)
+def log_of_softmax(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments, read=lambda scores, y: F.nll_loss(scores.softmax(dim=1).log(), y))
+
+
+@auxiliary_losses.mistake(
+    "The numbers are right, but no gradient passes: `torch.tensor([...])`, `.item()` and `detach` copy "
+    "values out of the graph. `torch.stack` keeps the two losses in it."
+)
+def out_of_the_graph(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments).detach()
+
+
+@auxiliary_losses.mistake(
+    "In the discriminator's loss logits and scores of the generated images are detached. What gets detached "
+    "in its step are the images, before it sees them; what it says of them is what it learns from."
+)
+def verdicts_detached(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments, cut_logits=True, cut_classes=True)
+
+
+@auxiliary_losses.mistake(
+    "In the discriminator's loss the class scores of the generated images are detached. They cost the same "
+    "as before, and it learns nothing from them."
+)
+def scores_detached(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments, cut_classes=True)
+
+
+@auxiliary_losses.mistake(
+    "In the discriminator's loss the logits of the generated images are detached, so it never learns to tell "
+    "them from real ones. What gets detached in its step are the images, before it sees them."
+)
+def logits_detached(*arguments: Tensor) -> Tensor:
+    return _auxiliary(*arguments, cut_logits=True)
 
 
 @auxiliary_losses.mistake("The two losses come back in the wrong order: the discriminator's first.")
@@ -1399,6 +1637,14 @@ def by_predicted(predicted: Tensor, asked: Tensor, classes: int) -> Tensor:
 
 
 @read_back.mistake(
+    "You divide by how often each class was read, and where that is never the result is NaN. The question is "
+    "the other one: of those asked for, and each is asked for, how many came out right?"
+)
+def by_predicted_unguarded(predicted: Tensor, asked: Tensor, classes: int) -> Tensor:
+    return asked[predicted == asked].bincount(minlength=classes) / predicted.bincount(minlength=classes)
+
+
+@read_back.mistake(
     "You divide by the number of all samples. Each class has its own number of those asked for."
 )
 def by_all(predicted: Tensor, asked: Tensor, classes: int) -> Tensor:
@@ -1476,16 +1722,26 @@ def _confusion(rng: Rng, goals: np.ndarray, share: float) -> np.ndarray:
 
 
 def _ignoring(rng: Rng, shares: np.ndarray, total: int | None = None) -> np.ndarray:
-    """Every row is read alike."""
+    """Every row is read alike, but for a little noise."""
     apart = rng.permutation(np.linspace(2000, 9000, len(shares))) + rng.integers(500, size=len(shares))
     totals = [total] * len(shares) if total else apart
-    return np.stack([np.round(total * shares).astype("int64") for total in totals])
+    rows = shares * rng.uniform(0.96, 1.04, size=(len(shares), len(shares)))
+    rows /= rows.sum(axis=1, keepdims=True)
+    return np.round(rows * np.array(totals)[:, None]).astype("int64")
 
 
 def _diagnose_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, confusion: np.ndarray, scale: float = 6.0, flat: int | slice | None = None) -> Case:
+    def case(
+        label: str,
+        confusion: np.ndarray,
+        scale: float = 6.0,
+        flat: int | slice | None = None,
+        narrow: int | None = None,
+    ) -> Case:
         real = (scale * rng.uniform(0.7, 1.4, size=len(confusion))).astype("float32")
-        own = (real * rng.uniform(0.6, 1.1, size=len(confusion))).astype("float32")
+        if narrow is not None:
+            real[narrow] /= 30
+        own = (real * rng.uniform(0.55, 1.1, size=len(confusion))).astype("float32")
         if flat is not None:
             own[flat] = real[flat] * np.float32(rng.uniform(0.0, 0.08))
         return call(label, confusion=confusion, spread=own, real_spread=real)
@@ -1494,6 +1750,10 @@ def _diagnose_cases(rng: Rng) -> Iterator[Case]:
     own, swapped = np.arange(k), np.arange(k)
     swapped[[1, 3]] = swapped[[3, 1]]
     shifted = np.roll(own, 1)
+    one_stays = np.array([0, *np.roll(own[1:], 1)])
+    like_the_first = np.where(np.isin(own, [1, k - 1]), 0, own)
+    of_many = np.arange(12)
+    of_many[4] = 7
     uneven = rng.dirichlet(np.full(k, 3.0))
     single = np.eye(k)[rng.integers(k)]
     yield case("what was asked for is read back", _confusion(rng, own, 0.9))
@@ -1504,6 +1764,16 @@ def _diagnose_cases(rng: Rng) -> Iterator[Case]:
     yield case("one class comes out, one image of it", _ignoring(rng, single), flat=2)
     yield case("two classes have changed places", _confusion(rng, swapped, 0.93))
     yield case("all classes have moved on by one", _confusion(rng, shifted, 0.9))
+    yield case("all classes but one have moved on", _confusion(rng, one_stays, 0.95))
+    yield case("two more classes come out as the first", _confusion(rng, like_the_first, 0.92))
+    yield case("one class of twelve comes out as another", _confusion(rng, of_many, 0.97))
+    yield case("real images of one class are much alike", _confusion(rng, own, 0.93), narrow=2)
+    yield case(
+        "one class repeats itself, and real images of another are much alike",
+        _confusion(rng, own, 0.93),
+        flat=3,
+        narrow=1,
+    )
     yield case("two classes have changed places, and one is flat", _confusion(rng, swapped, 0.9), flat=0)
     yield case("one class repeats itself", _confusion(rng, own, 0.92), flat=int(rng.integers(k)))
     yield case(

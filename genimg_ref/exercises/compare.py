@@ -232,12 +232,22 @@ def _difference_of_arrays(
     at = np.unravel_index(int(np.argmax(np.nan_to_num(gap, nan=np.inf))), gap.shape)
     place = f" at index {tuple(int(i) for i in at)}" if gap.ndim else ""
     many = f"; {(~near).sum()} of {near.size} values differ" if near.size > 1 else ""
-    told = f"{what} is {_number(got[at])}{place}, expected {_number(expected[at])}{many}."
+    ours, theirs = _apart(got[at], expected[at])
+    told = f"{what} is {ours}{place}, expected {theirs}{many}."
     return Finding(Outcome.WRONG_VALUE, told)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if np.issubdtype(np.asarray(value).dtype, np.floating) else str(value)
+def _apart(one: Any, other: Any) -> tuple[str, str]:
+    """Two numbers that differ, in as few digits, four or more, as show it."""
+    for digits in range(4, 18):
+        texts = _number(one, digits), _number(other, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}g}" if np.issubdtype(np.asarray(value).dtype, np.floating) else str(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -546,8 +546,15 @@ def generators(rng: Rng) -> Iterator[Case]:
         init = dict(zip(("latent", "channels", "image_channels"), sizes, strict=True))
         parameters = drawn(rng, generator64, *sizes)
         training = label == "grey images"
-        inputs = [normal(rng, batch, sizes[0])]
-        yield module(label, init=init, parameters=parameters, inputs=inputs, training=training)
+        inputs, seen = [normal(rng, batch, sizes[0])], [normal(rng, 3, sizes[0])]
+        yield module(
+            label,
+            init=init,
+            parameters=parameters,
+            inputs=inputs,
+            training=training,
+            seen=None if training else seen,
+        )
 
 
 class Sequence64(nn.Module):

@@ -90,12 +90,14 @@ def module(
     parameters: list[np.ndarray] | None = None,
     training: bool = True,
     initial: bool = False,
+    seen: list[Any] | None = None,
 ) -> Case:
     """A case that constructs a module with ``init``, by position, loads ``parameters`` and calls it.
 
     The parameters are taken in the order in which the module has them. Compared are their shapes, what the
     module returns for ``inputs``, and the gradients with regard to the inputs and the parameters; with
-    ``initial`` also the values of the parameters at the start.
+    ``initial`` also the values of the parameters at the start. With ``seen`` the module is first called with
+    these inputs in training mode, so that what it keeps from call to call shows in evaluation mode.
     """
     request = {
         "verb": "module",
@@ -104,6 +106,7 @@ def module(
         "parameters": parameters,
         "training": training,
         "initial": initial,
+        "seen": seen,
     }
     return Case(label, request)
 

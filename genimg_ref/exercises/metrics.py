@@ -32,8 +32,11 @@ def _inception_score_cases(rng: Rng) -> Iterator[Case]:
     logits[rng.random(logits.shape) < 0.3] = -np.inf
     logits[:, 0], logits[:, 1] = rng.normal(size=7), -np.inf
     yield call("logits of minus infinity, and a class that no image has", logits=logits)
-    sure = np.full((8, 3), -200.0, dtype="float32")
-    sure[np.arange(8), rng.permutation(8) % 3] = 200.0
+    logits = _log_probabilities(rng, 8, 4, 2.0)
+    logits[np.arange(8), rng.permutation(8) % 4] = -np.inf
+    yield call("a logit of minus infinity in each image", logits=logits)
+    sure = np.full((8, 3), -1000.0, dtype="float32")
+    sure[np.arange(8), rng.permutation(8) % 3] = 1000.0
     yield call("a classifier that is beyond doubt", logits=sure)
     flat = np.repeat(rng.normal(size=(1, 6)), 5, axis=0).astype("float32")
     yield call("the same logits for all images", logits=flat)
@@ -85,6 +88,25 @@ def softmax_twice(logits: Tensor) -> float:
 )
 def nan_at_zero(logits: Tensor) -> float:
     return _score(logits, naive=True)
+
+
+@inception_score.mistake(
+    "Right wherever each class occurs in some image. The share of one that never occurs is 0, and 0 / 0 is "
+    "NaN, as is 0 times the logarithm of 0; `xlogy` keeps a NaN that it is given. Take the logarithms "
+    "apart: `xlogy(p, p) - xlogy(p, marginal)`."
+)
+def ratio_first(logits: Tensor) -> float:
+    p = F.softmax(logits, dim=1)
+    return torch.xlogy(p, p / p.mean(dim=0)).sum(dim=1).mean().exp().item()
+
+
+@inception_score.mistake(
+    "`F.kl_div` averages over images and classes unless it is told otherwise, and for a class that no image "
+    "has it multiplies 0 by the logarithm of 0. Sum over the classes, and let `xlogy` see to the zeros."
+)
+def divergence_of_torch(logits: Tensor) -> float:
+    p = F.softmax(logits, dim=1)
+    return (torch.xlogy(p, p) - p * p.mean(dim=0).log()).mean().exp().item()
 
 
 @inception_score.mistake(
@@ -258,17 +280,18 @@ def _frechet_distance_cases(rng: Rng) -> Iterator[Case]:
         return call(label, mean_a=means[0], covariance_a=a, mean_b=means[1], covariance_b=b)
 
     yield gaussians("covariances that do not commute", _covariance(rng, 4), _covariance(rng, 4))
-    yield gaussians("two singular covariances", _covariance(rng, 5, 2), _covariance(rng, 5, 3))
+    yield gaussians("two singular covariances", _covariance(rng, 20, 3), _covariance(rng, 20, 5))
     yield gaussians("a covariance of zero", np.zeros((3, 3)), _covariance(rng, 3))
-    yield gaussians("small covariances", _covariance(rng, 3, 2, 1e-4), _covariance(rng, 3, 3, 1e-4), 0.01)
+    yield gaussians("small covariances", _covariance(rng, 3, 3, 1e-4), _covariance(rng, 3, 3, 1e-4), 0.01)
     yield gaussians(
         "covariances of very different size", _covariance(rng, 3), _covariance(rng, 3, size=900.0)
     )
     yield gaussians("one dimension", _covariance(rng, 1) + 0.2, _covariance(rng, 1) + 4.0)
     yield gaussians("far apart", _covariance(rng, 6), _covariance(rng, 6), 30.0)
     mean, covariance = rng.normal(size=4), _covariance(rng, 4) + 0.2 * np.eye(4)
-    label = "two equal Gaussians"
-    yield call(label, mean_a=mean, covariance_a=covariance, mean_b=mean, covariance_b=covariance)
+    shifted = mean + np.array([0.0, 0.01, 0.0, 0.0])
+    label = "equal covariances, and means that hardly differ"
+    yield call(label, mean_a=mean, covariance_a=covariance, mean_b=shifted, covariance_b=covariance)
 
 
 def _parts(
@@ -461,6 +484,30 @@ def by_cholesky(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance
     means, traces, _ = _parts(mean_a, covariance_a, mean_b, covariance_b)
     root = torch.linalg.svdvals(torch.linalg.cholesky(covariance_a).T @ torch.linalg.cholesky(covariance_b))
     return (means + traces - 2 * root.sum()).item()
+
+
+@frechet_distance.mistake(
+    "Rounding leaves some eigenvalues that should be zero slightly below it, and the root of such a number "
+    "is NaN. Put `clamp(min=0)` before the root."
+)
+def unclamped(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> float:
+    means, traces, _ = _parts(mean_a, covariance_a, mean_b, covariance_b)
+    values = torch.linalg.eigvals(covariance_a @ covariance_b).real
+    return (means + traces - 2 * values.sqrt().sum()).item()
+
+
+@frechet_distance.mistake(
+    "The root of a singular covariance holds NaN: rounding leaves some of its eigenvalues slightly below "
+    "zero. Put `clamp(min=0)` before the root of the eigenvalues."
+)
+def unclamped_matrix_root(
+    mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor
+) -> float:
+    means, traces, _ = _parts(mean_a, covariance_a, mean_b, covariance_b)
+    values, vectors = torch.linalg.eigh(covariance_a)
+    root = (vectors * values.sqrt()) @ vectors.T
+    values = torch.linalg.eigvalsh(root @ covariance_b @ root).clamp(min=0)
+    return (means + traces - 2 * values.sqrt().sum()).item()
 
 
 @frechet_distance.mistake(
@@ -663,8 +710,8 @@ def divided(m: int, mean_a: Tensor, scatter_a: Tensor, n: int, mean_b: Tensor, s
 
 
 @merge_moments.mistake(
-    "You add squares of the single differences, or their sum, where the outer product belongs: row i, "
-    "column j gets the difference i times the difference j."
+    "You add squares of the single differences where the outer product belongs: row i, column j gets the "
+    "difference i times the difference j."
 )
 def squares_on_rows(
     m: int, mean_a: Tensor, scatter_a: Tensor, n: int, mean_b: Tensor, scatter_b: Tensor
@@ -684,6 +731,18 @@ def squares_on_diagonal(
     step = mean_b - mean_a
     count, mean, _ = _merged((m, mean_a, scatter_a), (n, mean_b, scatter_b))
     return count, mean, scatter_a + scatter_b + m * n / count * torch.diag(step.square())
+
+
+@merge_moments.mistake(
+    "`step @ step` is a single number, the sum of the squared differences, and it lands in every entry. An "
+    "outer product has an entry for each pair of features: `torch.outer(step, step)`."
+)
+def inner_product(
+    m: int, mean_a: Tensor, scatter_a: Tensor, n: int, mean_b: Tensor, scatter_b: Tensor
+) -> Merged:
+    step = mean_b - mean_a
+    count, mean, _ = _merged((m, mean_a, scatter_a), (n, mean_b, scatter_b))
+    return count, mean, scatter_a + scatter_b + m * n / count * (step @ step)
 
 
 @merge_moments.mistake(
@@ -1086,6 +1145,14 @@ def without_sign(x: Tensor, y: Tensor) -> float:
 @kernel_distance.mistake("You return the root. The distance that is reported, and asked for, is the square.")
 def root_of_distance(x: Tensor, y: Tensor) -> float:
     return max(0.0, _mmd(x, y)) ** 0.5
+
+
+@kernel_distance.mistake(
+    "You take a root, and it is NaN where the estimate is negative, as an unbiased one is now and then. "
+    "Asked for is the square as it comes."
+)
+def root_of_negative(x: Tensor, y: Tensor) -> float:
+    return torch.tensor(_mmd(x, y)).sqrt().item()
 
 
 @kernel_distance.mistake(
@@ -1694,6 +1761,12 @@ def _compare_generators_cases(rng: Rng) -> Iterator[Case]:
     yield call(label, distances_a=a[::-1].copy(), distances_b=b, images_a=5000, images_b=5000)
     yield pair("two seeds each, far apart", (2, 2), 9.0)
     yield pair("two seeds beside three, far apart", (2, 3), -9.0)
+    yield pair("two and three seeds, a little less than twice the error", (2, 3), 1.9)
+    label = "as many seeds each, a little more than twice the error"
+    yield pair(label, (6, 6), 2.2, spread=(0.5, 0.5))
+    label = "one model steady, the other not, a little more than twice the error"
+    yield pair(label, (6, 6), 2.15, spread=(0.01, 0.5))
+    yield pair("many seeds each, two and a half times the error", (40, 40), 2.5, spread=(0.5, 0.5))
     within = float(rng.uniform(0.7, 1.1))
     label = "many runs that scatter widely, and a difference within the error"
     yield pair(label, (50, 60), -within, spread=(40.0, 30.0), middle=300.0)
@@ -1726,6 +1799,8 @@ def _verdict(
     images_b: int,
     *,
     error: Callable[[Tensor], Tensor] = lambda x: x.var() / len(x),
+    combined: Callable[[Tensor, Tensor], Tensor] = lambda one, other: (one + other).sqrt(),
+    times: float = 2.0,
     centre: Callable[[Tensor], Tensor] = torch.mean,
     count: bool = True,
     single: bool = True,
@@ -1736,7 +1811,7 @@ def _verdict(
     if single and min(len(a), len(b)) < 2:
         return "undecided"
     gap = centre(b) - centre(a)
-    if gap.abs() <= 2 * (error(a) + error(b)).sqrt():
+    if gap.abs() <= times * combined(error(a), error(b)):
         return "undecided"
     return "a" if gap > 0 else "b"
 
@@ -1826,6 +1901,58 @@ def pooled_variance(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
     inside = (a - a.mean()).square().sum() + (b - b.mean()).square().sum()
     pooled = inside / max(1, len(a) + len(b) - 2)
     return _verdict(a, b, images_a, images_b, error=lambda x: pooled / len(x))
+
+
+@compare_generators.mistake(
+    "That is the biased variance: `np.var` and `np.std` divide by n. Divide by n - 1."
+)
+def biased_variance(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    return _verdict(a, b, images_a, images_b, error=lambda x: x.var(correction=0) / len(x))
+
+
+@compare_generators.mistake(
+    "You add the two standard errors, or ask whether two intervals overlap. Errors of independent means add "
+    "as squares."
+)
+def errors_added(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    return _verdict(a, b, images_a, images_b, combined=lambda one, other: one.sqrt() + other.sqrt())
+
+
+@compare_generators.mistake(
+    "You compare with one standard error of the difference. Chance alone exceeds that in about one case of "
+    "three: the list asks for two."
+)
+def one_error(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    return _verdict(a, b, images_a, images_b, times=1.0)
+
+
+@compare_generators.mistake(
+    "You ask for three standard errors of the difference. That is more careful than the list, which asks for "
+    "two."
+)
+def three_errors(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    return _verdict(a, b, images_a, images_b, times=3.0)
+
+
+@compare_generators.mistake(
+    "That is a t test. With few seeds it is the better tool, and its line lies elsewhere: the list draws it "
+    "at twice the standard error, however many seeds there are."
+)
+def by_t_test(a: Tensor, b: Tensor, images_a: int, images_b: int) -> str:
+    if min(len(a), len(b)) < 2:
+        return _verdict(a, b, images_a, images_b)
+    (u, v), (m, n) = ((x.var().item() / len(x) for x in (a, b)), (len(a), len(b)))
+    freedom = (u + v) ** 2 / (u * u / (m - 1) + v * v / (n - 1))  # Welch's
+    return _verdict(a, b, images_a, images_b, times=_student_quantile(freedom))
+
+
+def _student_quantile(freedom: float) -> float:
+    """Student's t at 97.5 %, a series in 1 over the degrees of freedom (Abramowitz and Stegun, 26.7.5)."""
+    z = 1.959964
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 @compare_generators.mistake(

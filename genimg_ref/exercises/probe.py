@@ -105,7 +105,7 @@ def _kept(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> dict[str
 
 
 def _module(answer: Callable[..., Any], request: dict[str, Any], _: dict[Any, Tensor]) -> dict[str, Any]:
-    """Construct a module, load parameters, run forward and backward."""
+    """Construct a module, load parameters, show it what it should have seen, run forward and backward."""
     module = answer(*_decode_all(request["init"]).values())
     if not isinstance(module, nn.Module):
         return {"returned": encode(module)}
@@ -122,6 +122,9 @@ def _module(answer: Callable[..., Any], request: dict[str, Any], _: dict[Any, Te
         response["initial"] = [encode(p) for p in module.parameters()]
     if request.get("inputs") is None:
         return response
+    if request.get("seen") is not None:
+        module.train()
+        module(*[_decode(value) for value in request["seen"]])
     module.train(request.get("training", True))
     inputs = [_decode(value) for value in request["inputs"]]
     leaves = [x.clone().requires_grad_() for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]

@@ -38,7 +38,7 @@ def build(name: str) -> nn.Module:
         return Generator(28, latent=64, channels=32)
     if name == "mlp":
         return MLPGenerator(latent=64, hidden=(128, 256), batch_norm=True)
-    raise ValueError(f"name must be one of {', '.join(SHA256)}; got {name!r}")
+    raise ValueError(f"name must be one of dcgan, mlp; got {name!r}")
 
 
 def load(name: str, seed: int = 0) -> nn.Module:
@@ -55,7 +55,7 @@ def load(name: str, seed: int = 0) -> nn.Module:
         RuntimeError: where the file of weights is missing or damaged.
     """
     network = build(name)
-    if seed not in SEEDS:
+    if type(seed) is not int or seed not in SEEDS:
         raise ValueError(f"seed must be one of {SEEDS}; got {seed!r}")
     stored = weights.load(FILES / f"trained_{name}.safetensors", SHA256[name])
     prefix = f"{seed}/"

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from genimg_ref.nn.labels import attributes
 from genimg_ref.train.ema import EMA
 from genimg_ref.train.loop import run
 
@@ -115,10 +116,10 @@ class CodePrior(nn.Module):
             wanted = "given" if self.classes else "None"
             raise ValueError(f"labels must be {wanted} for {self.classes} classes; got {came}")
         if labels is None:
-            labels = torch.zeros(count, dtype=torch.long, device=self.place.device)
-        elif not 0 <= labels.min() <= labels.max() < self.classes:
-            raise ValueError(f"labels must lie in 0 ... {self.classes - 1}; got {labels.tolist()}")
-        return self.start(labels)[:, None]
+            rows = torch.zeros(count, dtype=torch.long, device=self.place.device)
+        else:
+            rows = attributes(labels, self.classes, count)[:, 0]
+        return self.start(rows)[:, None]
 
     def forward(
         self, codes: Int[Tensor, "batch height width"], labels: Int[Tensor, " batch"] | None = None

@@ -24,9 +24,9 @@ from typing import Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from genimg_ref.nn.labels import one_hot
 from genimg_ref.train.ema import EMA
 from genimg_ref.train.loop import run
 from genimg_ref.vae.elbo import (
@@ -63,13 +63,14 @@ __all__ = [
 ]
 
 Likelihood = Literal["bernoulli", "gaussian"]
+LABEL = 4.0  # the one-hot vector's length: among 784 pixels or 20 latents a length of 1 is drowned
 BATCH = 500  # images that are in a network at a time where nothing is trained
 
 
 def with_labels(
     x: Float[Tensor, "batch width"], labels: Int[Tensor, " batch"] | None, classes: int
 ) -> Float[Tensor, "batch wider"]:
-    """``x`` with each label's one-hot vector beside it; ``x`` itself where there are no ``classes``.
+    """``x`` with each label's one-hot vector, times `LABEL`, beside it; ``x`` itself without ``classes``.
 
     Raises:
         ValueError: when labels are missing, not asked for, or outside 0 ... classes - 1.
@@ -77,12 +78,7 @@ def with_labels(
     if (labels is None) != (classes == 0):
         came = "none" if labels is None else f"shape {tuple(labels.shape)}"
         raise ValueError(f"labels must be {'given' if classes else 'None'} for {classes} classes; got {came}")
-    if labels is None:
-        return x
-    low, high = (bound.item() for bound in labels.aminmax())
-    if low < 0 or high >= classes:
-        raise ValueError(f"labels must lie in 0 ... {classes - 1}; got {low} to {high}")
-    return torch.cat([x, F.one_hot(labels.long(), classes).to(x)], dim=1)
+    return x if labels is None else torch.cat([x, LABEL * one_hot(labels, classes).to(x)], dim=1)
 
 
 class Posterior(NamedTuple):

@@ -173,6 +173,38 @@ def sorted_labels(channels, classes):
     return Normed(channels, classes, choose=lambda labels: labels.sort().values)
 
 
+@wrong("ConditionalBatchNorm2d")
+def slow_statistics(channels, classes):
+    return Normed(channels, classes, norm=nn.BatchNorm2d(channels, affine=False, momentum=0.01))
+
+
+@wrong("ConditionalBatchNorm2d")
+def averaged_over_all_batches(channels, classes):
+    return Normed(channels, classes, norm=nn.BatchNorm2d(channels, affine=False, momentum=None))
+
+
+@wrong("ConditionalBatchNorm2d")
+class MeanAlone(Normed):
+    """The running mean moves, the running variance does not."""
+
+    def forward(self, x, labels):
+        out = super().forward(x, labels)
+        self.norm.running_var.fill_(1.0)
+        return out
+
+
+@right("ConditionalBatchNorm2d")
+class ByFunction(Normed):
+    def __init__(self, channels, classes):
+        super().__init__(channels, classes)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+
+    def forward(self, x, labels):
+        normed = F.batch_norm(x, self.mean, self.variance, training=self.training)
+        return normed * self.gain(labels)[:, :, None, None] + self.shift(labels)[:, :, None, None]
+
+
 @right("ConditionalBatchNorm2d")
 def by_addcmul(channels, classes):
     return Normed(channels, classes, apply=lambda x, gain, shift: torch.addcmul(shift, x, gain))
@@ -231,6 +263,14 @@ def fakes_detached(real_logits, fake_logits, real_classes, fake_classes, labels,
     return torch.stack([d, F.softplus(-fake_logits).mean() + read])
 
 
+@wrong("auxiliary_losses")
+def loss_of_the_discriminator_detached(real_logits, fake_logits, real_classes, fake_classes, labels, asked):
+    read = F.cross_entropy(fake_classes, asked)
+    d = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    d = d + F.cross_entropy(real_classes, labels) + read
+    return torch.stack([d.detach(), F.softplus(-fake_logits).mean() + read])
+
+
 # ---- read_back ---------------------------------------------------------------------------------------------
 
 
@@ -263,6 +303,17 @@ def always_obeyed(confusion, spread, real_spread):
 def column_shares(confusion, spread, real_spread):
     shares = confusion / confusion.sum(dim=0, keepdim=True).clamp(min=1)
     if (shares - shares.mean(dim=1, keepdim=True)).abs().max() < 0.1:
+        return "ignored"
+    if (shares.diagonal() < 0.5).any():
+        return "mixed up"
+    return "collapsed" if (spread < 0.3 * real_spread).any() else "obeyed"
+
+
+@wrong("diagnose_condition")
+def ignored_if_all_favourites_agree(confusion, spread, real_spread):
+    shares = confusion / confusion.sum(dim=1, keepdim=True)
+    favourites = shares.argmax(dim=1)
+    if (favourites == favourites[0]).all():
         return "ignored"
     if (shares.diagonal() < 0.5).any():
         return "mixed up"

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from sample import DoublerWithoutTanh, _Doubler, _scale, _step, doubler, one_step, scale, stale_cases, step
 from torch import nn
 
-from genimg_ref.exercises.engine import Exercise, Outcome, call, diagnose, generator, net
+from genimg_ref.exercises.engine import Exercise, Outcome, call, diagnose, generator, module, net
 
 
 def _in_place(x, factor):
@@ -82,6 +83,20 @@ def test_each_fault_has_its_name(answer, outcome, told):
     verdict = diagnose(scale, answer)
     assert verdict.outcome is outcome
     assert told in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [
+        (1.01, "what it returns is 75.84, expected 75.09."),
+        (1 + 2e-4, "what it returns is 75.11, expected 75.09."),
+        (1 + 2e-5, "what it returns is 75.092, expected 75.09."),
+        (1 + 2e-8, "what it returns is 75.090002, expected 75.09."),
+    ],
+)
+def test_numbers_that_differ_are_told_in_as_many_digits_as_show_it(factor, told):
+    exercise = Exercise(1, 5, lambda x: x * 75.09, lambda rng: [call("one", x=1.0)], rtol=0.0, atol=1e-9)
+    assert told in diagnose(exercise, lambda x: x * 75.09 * factor).message
 
 
 def test_a_known_mistake_gets_its_sentence():
@@ -275,6 +290,42 @@ def test_modules():
     )
     assert "gradient with regard to input 1 is missing" in diagnose(doubler, Detached).message
     assert "not an `nn.Module`" in diagnose(doubler, lambda width: 3).message
+
+
+class Recalling(nn.Module):
+    """Batch normalisation by hand; it remembers what it saw in training, or does not."""
+
+    def __init__(self, width, share):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+        self.share = share
+
+    def forward(self, x):
+        mean, variance = self.mean, self.variance
+        if self.training:
+            mean, variance = x.mean(dim=0), x.var(dim=0)
+            self.mean.lerp_(mean.detach(), self.share)
+            self.variance.lerp_(variance.detach(), self.share)
+            variance = x.var(dim=0, correction=0)
+        return (x - mean) / (variance + 1e-5).sqrt()
+
+
+def test_a_module_may_have_seen_something_before():
+    x, before = (np.random.default_rng(k).normal(3, 2, size=(4, 5)).astype("float32") for k in (0, 1))
+
+    def verdict(answer, **options):
+        case = module("five", init={"width": 5}, inputs=[x], **options)
+        exercise = Exercise(1, 5, lambda width: nn.BatchNorm1d(width, affine=False), lambda rng: [case])
+        return diagnose(exercise, answer).outcome
+
+    for training in (True, False):
+        options = {"training": training, "seen": [before]}
+        assert verdict(lambda width: Recalling(width, 0.1), **options) is Outcome.RIGHT
+    for share in (0.0, 0.9):
+        answer = partial(Recalling, share=share)
+        assert verdict(answer, training=False) is Outcome.RIGHT
+        assert verdict(answer, training=False, seen=[before]) is Outcome.WRONG_VALUE
 
 
 def test_checking_leaves_the_global_random_state_alone():

@@ -780,6 +780,51 @@ def only_two_single_runs_are_undecided(a, b, images_a, images_b):
     return "a" if gap < 0 else "b"
 
 
+@wrong("compare_generators")
+def intervals_of_two_errors_overlap(a, b, images_a, images_b):
+    if images_a != images_b:
+        return "not comparable"
+    if min(len(a), len(b)) < 2:
+        return "undecided"
+    reach_a, reach_b = (2 * x.std() / len(x) ** 0.5 for x in (a, b))
+    if a.mean() + reach_a < b.mean() - reach_b:
+        return "a"
+    return "b" if b.mean() + reach_b < a.mean() - reach_a else "undecided"
+
+
+@wrong("compare_generators")
+def pooled_t_test(a, b, images_a, images_b):
+    from scipy.stats import ttest_ind
+
+    if images_a != images_b:
+        return "not comparable"
+    if len(a) == 1 or len(b) == 1 or ttest_ind(a.numpy(), b.numpy()).pvalue > 0.05:
+        return "undecided"
+    return "a" if a.mean() < b.mean() else "b"
+
+
+def test_a_t_test_is_named():
+    from scipy.stats import ttest_ind
+
+    def by_scipy(a, b, images_a, images_b):
+        if images_a != images_b:
+            return "not comparable"
+        if len(a) == 1 or len(b) == 1:
+            return "undecided"
+        if ttest_ind(a.numpy(), b.numpy(), equal_var=False).pvalue > 0.05:
+            return "undecided"
+        return "a" if a.mean() < b.mean() else "b"
+
+    for seed in range(20):
+        hint = diagnose(find("compare_generators"), by_scipy, [seed]).hint
+        assert hint is not None and hint.startswith("That is a t test.")
+
+
+def test_overlapping_intervals_are_told_that_errors_add_as_squares():
+    hint = diagnose(find("compare_generators"), intervals_of_two_errors_overlap).hint
+    assert hint is not None and "add as squares" in hint
+
+
 @right("compare_generators")
 @by_error
 def errors_in_single_precision(a, b):

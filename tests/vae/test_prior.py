@@ -154,7 +154,7 @@ def test_bad_input():
         small(3)(draw_codes())
     with pytest.raises(ValueError, match=r"labels must be None for 0 classes; got shape \(2,\)"):
         small()(draw_codes(), torch.zeros(2, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"labels must lie in 0 ... 2; got \[0, 3\]"):
+    with pytest.raises(ValueError, match=r"labels must lie in 0 ... 2; got 3"):
         small(3)(draw_codes(), torch.tensor([0, 3]))
     with pytest.raises(ValueError, match="count must be 1 or more and temperature above 0; got 0 and 1"):
         sample(small(), 0, seeded())

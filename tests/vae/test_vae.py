@@ -84,7 +84,7 @@ def test_labels_reach_both_halves(kind):
 
 def test_one_hot_vectors():
     x = torch.tensor([[7.0], [8.0]])
-    assert with_labels(x, torch.tensor([2, 0]), 3).tolist() == [[7, 0, 0, 1], [8, 1, 0, 0]]
+    assert with_labels(x, torch.tensor([2, 0]), 3).tolist() == [[7, 0, 0, 4], [8, 4, 0, 0]]
     assert with_labels(x, None, 0) is x
 
 
@@ -310,9 +310,9 @@ def test_bad_input():
         small(classes=3)(draw_images(), seeded())
     with pytest.raises(ValueError, match=r"labels must be None for 0 classes; got shape \(6,\)"):
         small()(draw_images(), seeded(), torch.zeros(6, dtype=torch.long))
-    for low, high in ((0, 3), (-1, 2)):
-        with pytest.raises(ValueError, match=rf"labels must lie in 0 ... 2; got {low} to {high}"):
-            with_labels(torch.zeros(2, 1), torch.tensor([low, high]), 3)
+    for pair, outside in (((0, 3), 3), ((-1, 2), -1)):
+        with pytest.raises(ValueError, match=rf"labels must lie in 0 ... 2; got {outside}"):
+            with_labels(torch.zeros(2, 1), torch.tensor(pair), 3)
     with pytest.raises(ValueError, match=r"z must have shape \(batch, 3\); got \(2, 4\)"):
         small().decoder(torch.zeros(2, 4))
     with pytest.raises(ValueError, match="size must be a multiple of 4; got 30"):
