@@ -48,6 +48,18 @@ def rescaled(strong: Tensor, conditional: Tensor, share: float) -> Tensor:
 
 
 # %%
+def diagnose_guidance(
+    read_back: Tensor, saturated: float, real_saturated: float, spread: Tensor, real_spread: Tensor
+) -> str:
+    """Name what is wrong with guided samples, or call them "sound"."""
+    if read_back.mean() < 0.7:
+        return "too weak"
+    if saturated > 2 * real_saturated:
+        return "saturated"
+    return "monotonous" if (spread < 0.6 * real_spread).any() else "sound"
+
+
+# %%
 def keep_known(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
     """x, with the known part of the image put in at the same level of noise."""
     known = alpha_bar**0.5 * image + (1 - alpha_bar) ** 0.5 * noise
@@ -60,15 +72,3 @@ def sdedit_start(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: floa
     step = round(strength * (len(alpha_bar) - 1))
     level = alpha_bar[step]
     return level.sqrt() * image + (1 - level).sqrt() * noise, step
-
-
-# %%
-def diagnose_guidance(
-    read_back: Tensor, saturated: float, real_saturated: float, spread: Tensor, real_spread: Tensor
-) -> str:
-    """Name what is wrong with guided samples, or call them "sound"."""
-    if read_back.mean() < 0.7:
-        return "too weak"
-    if saturated > 2 * real_saturated:
-        return "saturated"
-    return "monotonous" if (spread < 0.6 * real_spread).any() else "sound"

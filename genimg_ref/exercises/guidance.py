@@ -24,7 +24,7 @@ def _classifier_cases(rng: Rng) -> Iterator[Case]:
         return call(
             label,
             eps=_normal(rng, *shape),
-            gradient=_normal(rng, *shape, mean=0.3, scale=2),
+            gradient=_normal(rng, *shape, mean=0.3, scale=2.0),
             sigma=rng.uniform(0.2, 0.95, size=shape[0]).astype("float32"),
             scale=scale,
         )
@@ -410,7 +410,7 @@ def guided_image_by_image(
 def _rescaled_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, *shape: int, share: float) -> Case:
         conditional = _normal(rng, *shape, mean=0.4) * rng.uniform(0.5, 1.5, size=(shape[0], 1, 1, 1))
-        strong = _normal(rng, *shape, mean=1.0, scale=3) * rng.uniform(0.6, 1.5, size=(shape[0], 1, 1, 1))
+        strong = _normal(rng, *shape, mean=1.0, scale=3.0) * rng.uniform(0.6, 1.5, size=(shape[0], 1, 1, 1))
         return call(
             label,
             strong=strong.astype("float32"),
@@ -521,240 +521,6 @@ def rescaled_with_n(strong: Tensor, conditional: Tensor, share: float) -> Tensor
     return torch.stack(made)
 
 
-# --- keep_known ---------------------------------------------------------------------------------------
-
-
-def _known_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, *shape: int, alpha_bar: float) -> Case:
-        mask = (rng.random((1, 1, *shape[2:])) < 0.5).astype("float32")
-        mask[..., 0, 0], mask[..., -1, -1] = 1, 0
-        return call(
-            label,
-            x=_normal(rng, *shape, mean=-0.5),
-            image=rng.uniform(-1, 1, size=shape).astype("float32"),
-            mask=mask,
-            alpha_bar=alpha_bar,
-            noise=_normal(rng, *shape),
-        )
-
-    yield case("three images with much noise", 3, 1, 3, 4, alpha_bar=0.2)
-    yield case("two colour images with little noise", 2, 3, 4, 3, alpha_bar=0.9)
-    yield case("at data", 1, 1, 3, 3, alpha_bar=1.0)
-
-
-def _known(
-    x: Tensor,
-    image: Tensor,
-    mask: Tensor,
-    alpha_bar: float,
-    noise: Tensor,
-    *,
-    noised: Callable[[Tensor, Tensor, float], Tensor] = lambda image, noise, a: (
-        a**0.5 * image + (1 - a) ** 0.5 * noise
-    ),
-    merge: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda mask, known, x: mask * known + (1 - mask) * x,
-) -> Tensor:
-    """The right answer, with knobs for the wrong ones."""
-    return merge(mask, noised(image, noise, alpha_bar), x)
-
-
-def _known_reference(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
-    return _known(x, image, mask, alpha_bar, noise)
-
-
-keep_known = Exercise(points=2, minutes=10, reference=_known_reference, cases=_known_cases)
-
-
-@keep_known.mistake("The mask is turned round: 1 marks what is known.")
-def mask_inverted(*arguments: Any) -> Tensor:
-    return _known(*arguments, merge=lambda mask, known, x: (1 - mask) * known + mask * x)
-
-
-@keep_known.mistake(
-    "The known part is put in clean. At this time x is noisy, and the model has never seen half an "
-    "image clean and half noisy: noise the image to the same level."
-)
-def known_part_clean(*arguments: Any) -> Tensor:
-    return _known(*arguments, noised=lambda image, noise, a: image)
-
-
-@keep_known.mistake("The levels are used without their roots.")
-def known_without_roots(*arguments: Any) -> Tensor:
-    return _known(*arguments, noised=lambda image, noise, a: a * image + (1 - a) * noise)
-
-
-@keep_known.mistake("The image's and the noise's factors have changed places.")
-def known_factors_exchanged(*arguments: Any) -> Tensor:
-    return _known(*arguments, noised=lambda image, noise, a: (1 - a) ** 0.5 * image + a**0.5 * noise)
-
-
-@keep_known.mistake("Noise is added, and the image does not shrink.")
-def known_unshrunk(*arguments: Any) -> Tensor:
-    return _known(*arguments, noised=lambda image, noise, a: image + (1 - a) ** 0.5 * noise)
-
-
-@keep_known.mistake("The known part is shrunk, and gets no noise.")
-def known_without_noise(*arguments: Any) -> Tensor:
-    return _known(*arguments, noised=lambda image, noise, a: a**0.5 * image)
-
-
-@keep_known.mistake(
-    "Known and unknown part are added everywhere: outside of the mask the image has to be left out."
-)
-def known_added(*arguments: Any) -> Tensor:
-    return _known(*arguments, merge=lambda mask, known, x: known + (1 - mask) * x)
-
-
-@keep_known.mistake("x is left as it is under the mask, and the image added on top.")
-def known_on_top(*arguments: Any) -> Tensor:
-    return _known(*arguments, merge=lambda mask, known, x: mask * known + x)
-
-
-@keep_known.mistake(
-    "The image is noised whole and returned whole: what the walk has found outside of the mask is lost."
-)
-def image_alone(*arguments: Any) -> Tensor:
-    return _known(*arguments, merge=lambda mask, known, x: known)
-
-
-@keep_known.also_right
-def known_by_where(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
-    known = alpha_bar**0.5 * image + (1 - alpha_bar) ** 0.5 * noise
-    return torch.where(mask.bool(), known, x)
-
-
-@keep_known.also_right
-def known_by_lerp(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
-    a = torch.tensor(alpha_bar)
-    known = a.sqrt() * image + (1 - a).sqrt() * noise
-    return x + mask * (known - x)
-
-
-# --- sdedit_start -------------------------------------------------------------------------------------
-
-
-def _start_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, *shape: int, steps: int, strength: float) -> Case:
-        alpha_bar = np.concatenate([[1.0], np.cumprod(1 - rng.uniform(0.05, 0.3, size=steps))])
-        return call(
-            label,
-            image=rng.uniform(-1, 1, size=shape).astype("float32"),
-            noise=_normal(rng, *shape),
-            alpha_bar=alpha_bar.astype("float32"),
-            strength=strength,
-        )
-
-    yield case("a third of the way", 3, 1, 3, 4, steps=9, strength=1 / 3)
-    yield case("four fifths of the way", 2, 3, 2, 3, steps=10, strength=0.8)
-    yield case("all the way", 1, 1, 4, 3, steps=6, strength=1.0)
-    yield case("not at all", 2, 1, 3, 2, steps=5, strength=0.0)
-    yield case("between two steps", 2, 1, 2, 3, steps=10, strength=0.27)
-
-
-def _start(
-    image: Tensor,
-    noise: Tensor,
-    alpha_bar: Tensor,
-    strength: float,
-    *,
-    step: Callable[[float, int], int] = lambda strength, steps: round(strength * steps),
-    level: Callable[[Tensor, int, float], Tensor] = lambda alpha_bar, step, strength: alpha_bar[step],
-    noised: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda image, noise, a: (
-        a.sqrt() * image + (1 - a).sqrt() * noise
-    ),
-) -> list[Any]:
-    """The right answer, with knobs for the wrong ones."""
-    k = step(strength, len(alpha_bar) - 1)
-    return [noised(image, noise, level(alpha_bar, k, strength)), k]
-
-
-def _start_reference(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
-    return _start(image, noise, alpha_bar, strength)
-
-
-sdedit_start = Exercise(points=2, minutes=10, reference=_start_reference, cases=_start_cases)
-
-
-@sdedit_start.mistake("The strength is turned round: 0 should leave the image, 1 replace it by noise.")
-def strength_inverted(*arguments: Any) -> list[Any]:
-    return _start(*arguments, step=lambda strength, steps: round((1 - strength) * steps))
-
-
-@sdedit_start.mistake(
-    "You take the length of `alpha_bar` for T. It holds T + 1 numbers, since it begins with that of data."
-)
-def one_step_too_many(*arguments: Any) -> list[Any]:
-    return _start(*arguments, step=lambda strength, steps: min(steps, round(strength * (steps + 1))))
-
-
-@sdedit_start.mistake("The step is cut off instead of rounded to the nearest.")
-def step_cut_off(*arguments: Any) -> list[Any]:
-    return _start(*arguments, step=lambda strength, steps: int(strength * steps + 1e-9))
-
-
-@sdedit_start.mistake(
-    "Noise is mixed in by the strength itself. The model expects the level of a *step*: look up its "
-    "alpha_bar."
-)
-def mixed_by_strength(*arguments: Any) -> list[Any]:
-    return _start(*arguments, level=lambda alpha_bar, k, strength: torch.tensor(1 - strength))
-
-
-@sdedit_start.mistake("The levels are used without their roots.")
-def start_without_roots(*arguments: Any) -> list[Any]:
-    return _start(*arguments, noised=lambda image, noise, a: a * image + (1 - a) * noise)
-
-
-@sdedit_start.mistake("Noise is added, and the image does not shrink.")
-def start_unshrunk(*arguments: Any) -> list[Any]:
-    return _start(*arguments, noised=lambda image, noise, a: image + (1 - a).sqrt() * noise)
-
-
-@sdedit_start.mistake("That is the noise alone, shrunk: nothing is left of the image.")
-def start_from_noise(*arguments: Any) -> list[Any]:
-    return _start(*arguments, noised=lambda image, noise, a: (1 - a).sqrt() * noise)
-
-
-@sdedit_start.mistake(
-    "The level is that of one step further: `alpha_bar[0]` is data, so step k stands at place k."
-)
-def level_one_on(*arguments: Any) -> list[Any]:
-    return _start(*arguments, level=lambda alpha_bar, k, strength: alpha_bar[min(k + 1, len(alpha_bar) - 1)])
-
-
-@sdedit_start.mistake(
-    "You return the number of steps that are skipped. Asked for is the step from which to walk."
-)
-def steps_skipped(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
-    x, k = _start(image, noise, alpha_bar, strength)
-    return [x, len(alpha_bar) - 1 - k]
-
-
-@sdedit_start.mistake("You return the strength, or the time. Asked for is the number of the step.")
-def time_for_step(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
-    x, k = _start(image, noise, alpha_bar, strength)
-    return [x, k / (len(alpha_bar) - 1)]
-
-
-@sdedit_start.also_right
-def start_with_a_tuple(
-    image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float
-) -> tuple[Tensor, int]:
-    k = int(strength * (alpha_bar.numel() - 1) + 0.5)
-    left = float(alpha_bar[k])
-    return left**0.5 * image + (1 - left) ** 0.5 * noise, k
-
-
-@sdedit_start.also_right
-def start_by_nearest_time(
-    image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float
-) -> tuple[Tensor, int]:
-    times = torch.linspace(0, 1, len(alpha_bar), dtype=torch.float64)
-    k = int((times - strength).abs().argmin())
-    a = alpha_bar[k]
-    return torch.sqrt(a) * image + torch.sqrt(1 - a) * noise, k
-
-
 # --- diagnose_guidance --------------------------------------------------------------------------------
 
 
@@ -771,7 +537,7 @@ def _guidance_run(
     """Shares of each class, and how the samples compare with real images."""
     shares = np.clip(asked + 0.02 * rng.normal(size=classes), 0, 1)
     data = rng.uniform(0.05, 0.2)
-    real = rng.uniform(3, 8, size=classes)
+    real = rng.uniform(1, 10, size=classes)
     own = real * spread * rng.uniform(0.95, 1.05, size=classes)
     if flat is not None:
         own[flat] = 0.2 * real[flat]
@@ -937,3 +703,238 @@ def guidance_by_ratios(
         "monotonous": (spread / real_spread).min() < 0.6,
     }
     return next((name for name, applies in verdicts.items() if applies), "sound")
+
+
+# --- keep_known ---------------------------------------------------------------------------------------
+
+
+def _known_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, *shape: int, alpha_bar: float) -> Case:
+        mask = (rng.random((1, 1, *shape[2:])) < 0.5).astype("float32")
+        mask[..., 0, 0], mask[..., -1, -1] = 1, 0
+        return call(
+            label,
+            x=_normal(rng, *shape, mean=-0.5),
+            image=rng.uniform(-1, 1, size=shape).astype("float32"),
+            mask=mask,
+            alpha_bar=alpha_bar,
+            noise=_normal(rng, *shape),
+        )
+
+    yield case("three images with much noise", 3, 1, 3, 4, alpha_bar=0.2)
+    yield case("two colour images with little noise", 2, 3, 4, 3, alpha_bar=0.9)
+    yield case("at data", 1, 1, 3, 3, alpha_bar=1.0)
+
+
+def _known(
+    x: Tensor,
+    image: Tensor,
+    mask: Tensor,
+    alpha_bar: float,
+    noise: Tensor,
+    *,
+    noised: Callable[[Tensor, Tensor, float], Tensor] = lambda image, noise, a: (
+        a**0.5 * image + (1 - a) ** 0.5 * noise
+    ),
+    merge: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda mask, known, x: mask * known + (1 - mask) * x,
+) -> Tensor:
+    """The right answer, with knobs for the wrong ones."""
+    return merge(mask, noised(image, noise, alpha_bar), x)
+
+
+def _known_reference(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+    return _known(x, image, mask, alpha_bar, noise)
+
+
+keep_known = Exercise(points=2, minutes=10, reference=_known_reference, cases=_known_cases)
+
+
+@keep_known.mistake("The mask is turned round: 1 marks what is known.")
+def mask_inverted(*arguments: Any) -> Tensor:
+    return _known(*arguments, merge=lambda mask, known, x: (1 - mask) * known + mask * x)
+
+
+@keep_known.mistake(
+    "The known part is put in clean. At this time x is noisy, and the model has never seen half an "
+    "image clean and half noisy: noise the image to the same level."
+)
+def known_part_clean(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: image)
+
+
+@keep_known.mistake("The levels are used without their roots.")
+def known_without_roots(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: a * image + (1 - a) * noise)
+
+
+@keep_known.mistake("The image's and the noise's factors have changed places.")
+def known_factors_exchanged(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: (1 - a) ** 0.5 * image + a**0.5 * noise)
+
+
+@keep_known.mistake("Noise is added, and the image does not shrink.")
+def known_unshrunk(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: image + (1 - a) ** 0.5 * noise)
+
+
+@keep_known.mistake("The known part is shrunk, and gets no noise.")
+def known_without_noise(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: a**0.5 * image)
+
+
+@keep_known.mistake(
+    "Known and unknown part are added everywhere: outside of the mask the image has to be left out."
+)
+def known_added(*arguments: Any) -> Tensor:
+    return _known(*arguments, merge=lambda mask, known, x: known + (1 - mask) * x)
+
+
+@keep_known.mistake("x is left as it is under the mask, and the image added on top.")
+def known_on_top(*arguments: Any) -> Tensor:
+    return _known(*arguments, merge=lambda mask, known, x: mask * known + x)
+
+
+@keep_known.mistake(
+    "The image is noised whole and returned whole: what the walk has found outside of the mask is lost."
+)
+def image_alone(*arguments: Any) -> Tensor:
+    return _known(*arguments, merge=lambda mask, known, x: known)
+
+
+@keep_known.also_right
+def known_by_where(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+    known = alpha_bar**0.5 * image + (1 - alpha_bar) ** 0.5 * noise
+    return torch.where(mask.bool(), known, x)
+
+
+@keep_known.also_right
+def known_by_lerp(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+    a = torch.tensor(alpha_bar)
+    known = a.sqrt() * image + (1 - a).sqrt() * noise
+    return x + mask * (known - x)
+
+
+# --- sdedit_start -------------------------------------------------------------------------------------
+
+
+def _start_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, *shape: int, steps: int, strength: float) -> Case:
+        alpha_bar = np.concatenate([[1.0], np.cumprod(1 - rng.uniform(0.05, 0.3, size=steps))])
+        return call(
+            label,
+            image=rng.uniform(-1, 1, size=shape).astype("float32"),
+            noise=_normal(rng, *shape),
+            alpha_bar=alpha_bar.astype("float32"),
+            strength=strength,
+        )
+
+    yield case("a third of the way", 3, 1, 3, 4, steps=9, strength=1 / 3)
+    yield case("four fifths of the way", 2, 3, 2, 3, steps=10, strength=0.8)
+    yield case("all the way", 1, 1, 4, 3, steps=6, strength=1.0)
+    yield case("not at all", 2, 1, 3, 2, steps=5, strength=0.0)
+    yield case("between two steps, nearer to the second", 2, 1, 2, 3, steps=10, strength=0.27)
+    yield case("between two steps, nearer to the first", 2, 1, 3, 2, steps=10, strength=0.62)
+
+
+def _start(
+    image: Tensor,
+    noise: Tensor,
+    alpha_bar: Tensor,
+    strength: float,
+    *,
+    step: Callable[[float, int], int] = lambda strength, steps: round(strength * steps),
+    level: Callable[[Tensor, int, float], Tensor] = lambda alpha_bar, step, strength: alpha_bar[step],
+    noised: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda image, noise, a: (
+        a.sqrt() * image + (1 - a).sqrt() * noise
+    ),
+) -> list[Any]:
+    """The right answer, with knobs for the wrong ones."""
+    k = step(strength, len(alpha_bar) - 1)
+    return [noised(image, noise, level(alpha_bar, k, strength)), k]
+
+
+def _start_reference(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
+    return _start(image, noise, alpha_bar, strength)
+
+
+sdedit_start = Exercise(points=2, minutes=10, reference=_start_reference, cases=_start_cases)
+
+
+@sdedit_start.mistake("The strength is turned round: 0 should leave the image, 1 replace it by noise.")
+def strength_inverted(*arguments: Any) -> list[Any]:
+    return _start(*arguments, step=lambda strength, steps: round((1 - strength) * steps))
+
+
+@sdedit_start.mistake(
+    "You take the length of `alpha_bar` for T. It holds T + 1 numbers, since it begins with that of data."
+)
+def one_step_too_many(*arguments: Any) -> list[Any]:
+    return _start(*arguments, step=lambda strength, steps: min(steps, round(strength * (steps + 1))))
+
+
+@sdedit_start.mistake("The step is cut off instead of rounded to the nearest.")
+def step_cut_off(*arguments: Any) -> list[Any]:
+    return _start(*arguments, step=lambda strength, steps: int(strength * steps + 1e-9))
+
+
+@sdedit_start.mistake(
+    "Noise is mixed in by the strength itself. The model expects the level of a *step*: look up its "
+    "alpha_bar."
+)
+def mixed_by_strength(*arguments: Any) -> list[Any]:
+    return _start(*arguments, level=lambda alpha_bar, k, strength: torch.tensor(1 - strength))
+
+
+@sdedit_start.mistake("The levels are used without their roots.")
+def start_without_roots(*arguments: Any) -> list[Any]:
+    return _start(*arguments, noised=lambda image, noise, a: a * image + (1 - a) * noise)
+
+
+@sdedit_start.mistake("Noise is added, and the image does not shrink.")
+def start_unshrunk(*arguments: Any) -> list[Any]:
+    return _start(*arguments, noised=lambda image, noise, a: image + (1 - a).sqrt() * noise)
+
+
+@sdedit_start.mistake("That is the noise alone, shrunk: nothing is left of the image.")
+def start_from_noise(*arguments: Any) -> list[Any]:
+    return _start(*arguments, noised=lambda image, noise, a: (1 - a).sqrt() * noise)
+
+
+@sdedit_start.mistake(
+    "The level is that of one step further: `alpha_bar[0]` is data, so step k stands at place k."
+)
+def level_one_on(*arguments: Any) -> list[Any]:
+    return _start(*arguments, level=lambda alpha_bar, k, strength: alpha_bar[min(k + 1, len(alpha_bar) - 1)])
+
+
+@sdedit_start.mistake(
+    "You return the number of steps that are skipped. Asked for is the step from which to walk."
+)
+def steps_skipped(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
+    x, k = _start(image, noise, alpha_bar, strength)
+    return [x, len(alpha_bar) - 1 - k]
+
+
+@sdedit_start.mistake("You return the strength, or the time. Asked for is the number of the step.")
+def time_for_step(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
+    x, k = _start(image, noise, alpha_bar, strength)
+    return [x, k / (len(alpha_bar) - 1)]
+
+
+@sdedit_start.also_right
+def start_with_a_tuple(
+    image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float
+) -> tuple[Tensor, int]:
+    k = int(strength * (alpha_bar.numel() - 1) + 0.5)
+    left = float(alpha_bar[k])
+    return left**0.5 * image + (1 - left) ** 0.5 * noise, k
+
+
+@sdedit_start.also_right
+def start_by_nearest_time(
+    image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float
+) -> tuple[Tensor, int]:
+    times = torch.linspace(0, 1, len(alpha_bar), dtype=torch.float64)
+    k = int((times - strength).abs().argmin())
+    a = alpha_bar[k]
+    return torch.sqrt(a) * image + torch.sqrt(1 - a) * noise, k
