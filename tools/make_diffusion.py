@@ -76,8 +76,8 @@ def fit(rng: torch.Generator) -> UNet:
 
 @torch.no_grad()
 def sample(model: UNet, labels: Tensor | None, scale: float = 1.0) -> Tensor:
-    """One image for each label, or ``COUNT`` of any; Heun's method from noise to images, guided; the last step
-    is Euler's, as at 0 there is nothing to ask the model about."""
+    """One image for each label, or ``COUNT`` of any; Heun's method from noise to images, guided. The last
+    step is Euler's, as at 0 there is nothing to ask the model about."""
     rng = torch.Generator().manual_seed(SEED + 1)
     labels = model.null(COUNT) if labels is None else labels
     parts = []
