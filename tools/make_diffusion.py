@@ -76,7 +76,8 @@ def fit(rng: torch.Generator) -> UNet:
 
 @torch.no_grad()
 def sample(model: UNet, labels: Tensor | None, scale: float = 1.0) -> Tensor:
-    """One image for each label, or ``COUNT`` of any; Heun's method from noise to images, guided."""
+    """One image for each label, or ``COUNT`` of any; Heun's method from noise to images, guided. The last
+    step is Euler's, as at 0 there is nothing to ask the model about."""
     rng = torch.Generator().manual_seed(SEED + 1)
     labels = model.null(COUNT) if labels is None else labels
     parts = []
@@ -89,7 +90,7 @@ def sample(model: UNet, labels: Tensor | None, scale: float = 1.0) -> Tensor:
         x = torch.randn(len(told), 1, 28, 28, generator=rng)
         for t, s in pairwise(torch.linspace(1, 0, EVALUATIONS // 2 + 1)):
             first = velocity(x, t)
-            second = velocity(x + (s - t) * first, s)
+            second = velocity(x + (s - t) * first, s) if s > 0 else first
             x = x + (s - t) * (first + second) / 2
         parts.append(x.clamp(-1, 1))
     return torch.cat(parts)

@@ -13,6 +13,8 @@ Papers:
   give scale and shift after a normalisation, section 3.1)
 - Vaswani et al., *Attention Is All You Need*, 2017, arXiv:1706.03762 (equation 1; the embedding, section 3.5)
 - Ho and Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598 (the null label)
+- Liu et al., *An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution*, 2018,
+  arXiv:1807.03247 (coordinates as channels)
 - Shi et al., *Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
   Neural Network*, 2016, arXiv:1609.05158 (pixels of a patch as channels)
 
@@ -40,6 +42,7 @@ __all__ = [
     "ResidualBlock",
     "SelfAttention",
     "UNet",
+    "coordinates",
     "time_embedding",
 ]
 
@@ -67,6 +70,12 @@ def time_embedding(
     exponents = torch.linspace(0, 1, dim // 2, dtype=t.dtype, device=t.device)
     angles = t[:, None] * (fastest * 10_000.0**-exponents)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def coordinates(x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 2 height width"]:
+    """Row and column of each place, from -1 to 1, as two maps an image (Liu et al. 2018, section 3)."""
+    rows, columns = (torch.linspace(-1, 1, size, dtype=x.dtype, device=x.device) for size in x.shape[2:])
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(x), -1, -1, -1)
 
 
 class Conditioner(Protocol):
@@ -212,6 +221,8 @@ class UNet(nn.Module):
         attention: whether there is any.
         skips: how a block receives its counterpart's output: ``add``, ``concat``, or ``none`` to do without.
         time: ``False`` makes a model that does not know ``t``.
+        places: whether each pixel's coordinates enter with it. Without them convolutions treat all places
+            alike, but for the border, and a condition, which changes all places alike, can hardly say where.
         rng: for the initial weights. The last layer starts at zero.
 
     Raises:
@@ -231,6 +242,7 @@ class UNet(nn.Module):
         attention: bool = True,
         skips: Skips = "add",
         time: bool = True,
+        places: bool = True,
         rng: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -248,7 +260,8 @@ class UNet(nn.Module):
         )
         self.conditioner: nn.Module | None = LabelCondition(classes, embedding) if classes else None
         numbers = image_channels * patch**2  # of a place
-        self.enter = nn.Conv2d(numbers, channels[0], 3, padding=1)
+        self.places = places
+        self.enter = nn.Conv2d(numbers + 2 * places, channels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for width in channels:
             wider = 2 * width if skips == "concat" else width
@@ -307,7 +320,10 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "batch channels height width"]:
         self._require(x, t)
         embedding = self.embed(t, condition)
-        h = self.enter(F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last))
+        h = F.pixel_unshuffle(x, self.patch)
+        if self.places:
+            h = torch.cat([h, coordinates(h)], dim=1)
+        h = self.enter(h.contiguous(memory_format=torch.channels_last))
         made = []
         for level, blocks in enumerate(self.down):
             if level > 0:

@@ -15,6 +15,7 @@ from genimg_ref.diffusion.unet import (
     ResidualBlock,
     SelfAttention,
     UNet,
+    coordinates,
     time_embedding,
 )
 
@@ -137,6 +138,7 @@ def test_upsampling_may_convolve_first():
         {"skips": "none"},
         {"attention": False},
         {"time": False},
+        {"places": False},
         {"channels": (16, 16, 32), "patch": 1},
         {"channels": (48,)},
     ],
@@ -210,7 +212,7 @@ def test_skips_carry_what_the_lowest_level_cannot(skips, alive_):
 
 def test_patches_are_pixels_side_by_side():
     """One pixel moved within its patch moves another channel of the first convolution."""
-    model = small(patch=2)
+    model = small(patch=2, places=False)
     seen = []
     model.enter.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     x = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
@@ -219,6 +221,22 @@ def test_patches_are_pixels_side_by_side():
     expected = torch.zeros(1, 4, 4, 4, dtype=torch.float64)
     expected[0, 1, 2, 3] = 1.0
     assert torch.equal(seen[0], expected)
+
+
+def test_coordinates_by_hand():
+    rows, columns = coordinates(torch.zeros(2, 5, 3, 5))[1]
+    assert_close(rows, torch.tensor([-1.0, 0.0, 1.0])[:, None].expand(3, 5))
+    assert_close(columns, torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]).expand(3, 5))
+
+
+@pytest.mark.parametrize("places", [True, False])
+def test_places_are_told_apart_by_their_coordinates_alone(places):
+    """Of an even image, far from its border, every place gets the same answer unless it knows where it is."""
+    model = small(places=places, attention=False)
+    answer = model(torch.ones(1, 1, 128, 128, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    inner = answer[0, 0, 40:-40:4, 40:-40:4]
+    assert (inner.std() > 1e-3) == places
+    assert places or inner.std() < 1e-12
 
 
 def test_channels_last_and_contiguous_inputs_agree():

@@ -1,0 +1,138 @@
+"""The embedded diffusion models: the files are what the cards say, and the samples are what was asked for."""
+
+import hashlib
+import re
+from itertools import pairwise
+
+import pytest
+import torch
+
+from genimg_ref.data import shapes
+from genimg_ref.diffusion import trained
+from genimg_ref.diffusion.text import tokenise
+from genimg_ref.gan import trained as gans
+from genimg_ref.metrics.features import FashionClassifier
+
+NAMES = sorted(trained.SHA256)
+each_model = pytest.mark.parametrize("name", NAMES)
+scenes_only = pytest.mark.skipif("shapes" not in NAMES, reason="the model of scenes is not embedded yet")
+SHAPE = {"fashion": (1, 28, 28), "shapes": (3, 32, 32)}
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: trained.load(name) for name in NAMES}
+
+
+@torch.no_grad()
+def paint(model, shape, condition=None, steps=5, seed=0):
+    """Heun's method along the flow, from noise at 1 to an image at 0."""
+    x = torch.randn(len(condition), *shape, generator=torch.Generator().manual_seed(seed))
+    times = torch.linspace(1, 0, steps + 1)
+    for t, s in pairwise(times):
+        first = model(x, t.expand(len(x)), condition)
+        second = model(x + (s - t) * first, s.expand(len(x)), condition) if s > 0 else first
+        x = x + (s - t) * (first + second) / 2
+    return x.clamp(-1, 1)
+
+
+def test_the_same_combinations_are_held_out_as_from_the_gan():
+    assert trained.HELD_OUT == gans.HELD_OUT
+
+
+@each_model
+def test_the_card_describes_the_file(name, models):
+    content = (trained.FILES / f"trained_{name}.safetensors").read_bytes()
+    card = (trained.FILES / f"trained_{name}.md").read_text()
+    assert hashlib.sha256(content).hexdigest() == trained.SHA256[name]
+    assert trained.SHA256[name] in card and f"{len(content):,} bytes" in card
+    assert f"{sum(p.numel() for p in models[name].parameters()):,} weights" in card
+    assert len(content) < 4e6
+
+
+@each_model
+def test_models_are_ready_for_use(name, models):
+    model = models[name]
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert all(
+        torch.equal(p, q) for p, q in zip(model.parameters(), trained.load(name).parameters(), strict=True)
+    )
+
+
+@each_model
+def test_what_they_give_is_a_velocity(name, models):
+    """Of pure noise it is, on average over images, the noise less the mean image, so its length is known."""
+    noise = torch.randn(50, *SHAPE[name], generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        answer = models[name](noise, torch.ones(50))
+    left = noise - answer  # the mean image as the model sees it
+    assert left.std(dim=0).mean() < 0.5 < answer.std()
+    assert (left.abs() < 1.5).float().mean() > 0.99
+
+
+def test_garments_are_those_asked_for(models):
+    labels = torch.arange(40) % 10
+    images = paint(models["fashion"], (1, 28, 28), labels)
+    read = FashionClassifier().logits(images).argmax(1)
+    assert (read == labels).float().mean() > 0.6
+
+
+def test_any_garment_without_a_label(models):
+    model = models["fashion"]
+    images = paint(model, (1, 28, 28), model.null(30))
+    read = FashionClassifier().logits(images).argmax(1)
+    assert len(read.unique()) >= 5
+
+
+def right(model, attributes, captions, columns=slice(None)):
+    _, reader = gans.load_shapes()
+    read = reader.read_labels(paint(model, (3, 32, 32), tokenise(captions)))
+    return (read == attributes)[:, columns].all(dim=1).float().mean()
+
+
+@scenes_only
+@pytest.mark.parametrize("phrase", ["", *trained.HELD_OUT])
+def test_scenes_are_those_asked_for_seen_and_unseen_combinations(phrase, models):
+    scenes = shapes.sample(40, rng=torch.Generator().manual_seed(2), only=phrase)
+    assert right(models["shapes"], scenes.attributes, shapes.captions(scenes.attributes)) > 0.6
+
+
+@scenes_only
+def test_what_a_short_caption_leaves_open_is_drawn_freely(models):
+    attributes = shapes.parse("green cross").expand(40, -1)
+    model = models["shapes"]
+    assert right(model, attributes, ["a green cross"] * 40, [0, 1]) > 0.6
+    _, reader = gans.load_shapes()
+    read = reader.read_labels(paint(model, (3, 32, 32), tokenise(["a green cross"] * 40)))
+    assert len(read[:, 3].unique()) >= 5 and len(read[:, 4].unique()) >= 3
+
+
+def test_another_name_is_refused():
+    with pytest.raises(ValueError, match=r"name must be one of fashion.*; got 'faces'"):
+        trained.load("faces")
+
+
+def test_a_missing_file_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(trained, "FILES", tmp_path)
+    with pytest.raises(RuntimeError, match=r"trained_fashion\.safetensors is missing"):
+        trained.load("fashion")
+
+
+@each_model
+def test_a_damaged_file_is_refused(name, monkeypatch, tmp_path):
+    content = bytearray((trained.FILES / f"trained_{name}.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / f"trained_{name}.safetensors").write_bytes(content)
+    monkeypatch.setattr(trained, "FILES", tmp_path)
+    with pytest.raises(RuntimeError, match=rf"trained_{name}\.safetensors is damaged"):
+        trained.load(name)
+
+
+@scenes_only
+def test_stated_shares_are_those_of_the_card():
+    """A card says how many of the samples are right, and how much was trained."""
+    card = (trained.FILES / "trained_shapes.md").read_text()
+    seen, unseen = re.findall(r"all five[^:]*: ([\d.%, ]+);", card)
+    assert all(float(share.strip("% ")) > 60 for share in (seen + "," + unseen).split(","))
