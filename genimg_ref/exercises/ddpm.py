@@ -342,7 +342,7 @@ def _posterior_cases(rng: Rng) -> Iterator[Case]:
         return call(
             label,
             x=_normal(rng, *shape, mean=-0.5),
-            x0=_normal(rng, *shape, mean=1),
+            x0=_normal(rng, *shape, mean=1.0),
             betas=_betas(rng, steps).astype("float32"),
             t=t,
         )
@@ -799,11 +799,13 @@ def weights_by_logarithms(betas: Tensor) -> Tensor:
 
 def _clean_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, kind: str, *shape: int) -> Case:
+        levels = rng.uniform(0.1, 0.9, size=shape[0])
+        levels[-1] = rng.uniform(0.01, 0.03)  # next to nothing of the image is left
         return call(
             label,
             output=_normal(rng, *shape),
             x=_normal(rng, *shape, mean=0.5),
-            alpha_bar=rng.uniform(0.1, 0.9, size=shape[0]).astype("float32"),
+            alpha_bar=levels.astype("float32"),
             kind=kind,
             gradients=["output", "x"] if kind != "x0" else ["output"],
         )
@@ -1644,7 +1646,7 @@ def _diagnose_cases(rng: Rng) -> Iterator[Case]:
     yield case("all is well, and training images are a little easier", gap=0.03, ratio=1.06)
     yield case("all is well, and test images are easier", gap=-0.2)
     yield case("all is well, and nothing of the image is left", left=1e-9)
-    yield case("all is well, and the image is kept for long", bend=8)
+    yield case("all is well, and the image is kept for long", bend=8.0, steps=400)
     yield case("all is well, and noise is hard to see at the start", fall=0.09, gap=0.04, first=0.98)
     yield case("all is well, and noise is easy to see throughout", first=0.08)
     yield case("all is well, and the data vary a lot", ratio=0.93, data=4.0)
