@@ -109,6 +109,51 @@ def from_the_end(betas: Tensor) -> Tensor:
     return _log_snr(betas.flip(0)).flip(0)
 
 
+@log_snr.mistake("Logarithms are natural in this course: `log`, not `log10`.")
+def log_to_base_ten(betas: Tensor) -> Tensor:
+    return _log_snr(betas) / np.log(10)
+
+
+@log_snr.mistake("Logarithms are natural in this course: `log`, not `log2`.")
+def log_to_base_two(betas: Tensor) -> Tensor:
+    return _log_snr(betas) / np.log(2)
+
+
+@log_snr.mistake(
+    "Only the noise has its root: the ratio compares a variance with a standard deviation. It is "
+    "alpha_bar over 1 - alpha_bar."
+)
+def noise_by_its_root(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    return alpha_bar.log() - (1 - alpha_bar).log() / 2
+
+
+@log_snr.mistake(
+    "Only the image has its root: the ratio compares a standard deviation with a variance. It is "
+    "alpha_bar over 1 - alpha_bar."
+)
+def image_by_its_root(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    return alpha_bar.log() / 2 - (1 - alpha_bar).log()
+
+
+@log_snr.mistake(
+    "There is one number too many: step 0 is in it, where the ratio is infinite. Asked for are steps 1 to T."
+)
+def step_zero_too(betas: Tensor) -> Tensor:
+    alpha_bar = _alpha_bar(betas)
+    return alpha_bar.log() - (1 - alpha_bar).log()
+
+
+@log_snr.mistake(
+    "You multiply all steps up at once (`prod`) and return the ratio of step T alone. `cumprod` keeps "
+    "the product up to each step."
+)
+def last_step_alone(betas: Tensor) -> Tensor:
+    left = (1 - betas).prod()
+    return left.log() - (1 - left).log()
+
+
 @log_snr.also_right
 def snr_by_logit(betas: Tensor) -> Tensor:
     return torch.logit(torch.cumprod(1 - betas, dim=0))
@@ -243,6 +288,32 @@ def diffuse_detached(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     return _diffused(x0.detach(), noise, alpha_bar)
 
 
+@diffuse.mistake(
+    "`alpha_bar` is multiplied up once more. It is the product over all steps already, and its entries "
+    "belong to different images."
+)
+def multiplied_up_again(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    return _diffused(x0, noise, alpha_bar.cumprod(0))
+
+
+@diffuse.mistake("You draw noise of your own. Use the one that is given.")
+def own_noise(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    return _diffused(x0, torch.randn_like(noise), alpha_bar)
+
+
+@diffuse.mistake("The noise is subtracted. It is added, as in (4).")
+def noise_subtracted(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    return _diffused(x0, -noise, alpha_bar)
+
+
+@diffuse.mistake(
+    "`alpha_bar` is squared under the root of the noise's factor. It is the root of `1 - alpha_bar`: the "
+    "squares of the two factors add up to 1."
+)
+def alpha_bar_squared(*arguments: Tensor) -> Tensor:
+    return _diffused(*arguments, spread=lambda a: (1 - a**2).sqrt())
+
+
 @diffuse.also_right
 def by_views(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     a = alpha_bar.view(-1, 1, 1, 1)
@@ -271,7 +342,7 @@ def _posterior_cases(rng: Rng) -> Iterator[Case]:
         return call(
             label,
             x=_normal(rng, *shape, mean=-0.5),
-            x0=_normal(rng, *shape, mean=1),
+            x0=_normal(rng, *shape, mean=1.0),
             betas=_betas(rng, steps).astype("float32"),
             t=t,
         )
@@ -421,9 +492,76 @@ def marginal_of_the_step_before(*arguments: Any) -> list[Tensor]:
     "The variance is upside down: (1 - alpha_bar of the step before) over (1 - alpha_bar) is below 1."
 )
 def variance_inverted(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, variance=lambda beta, now, before: (1 - now) / (1 - before) * beta)
+
+
+@posterior.mistake(
+    "Everything is one step on: where (12) has alpha_bar of step t - 1 you have that of step t."
+)
+def now_everywhere(*arguments: Any) -> list[Tensor]:
     return _posterior_of(
-        *arguments, variance=lambda beta, now, before: (1 - now) / (1 - before).clamp(min=1e-9) * beta
+        *arguments,
+        of_x0=lambda beta, now, before: now.sqrt() * beta / (1 - now),
+        of_x=lambda beta, now, before: (1 - beta).sqrt() * (1 - now) / (1 - now),
+        variance=lambda beta, now, before: (1 - now) / (1 - now) * beta,
     )
+
+
+@posterior.mistake("The factor of `x` has the root of beta. It is that of `1 - beta`.")
+def root_of_beta_for_x(*arguments: Any) -> list[Tensor]:
+    return _posterior_of(*arguments, of_x=lambda beta, now, before: beta.sqrt() * (1 - before) / (1 - now))
+
+
+@posterior.mistake(
+    "alpha_bar is the product of the betas in your answer. It is that of the `1 - beta`: what is left "
+    "of the image."
+)
+def product_of_betas_for_alpha_bar(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    product = torch.cat([betas.new_ones(1), betas.cumprod(0)])
+    beta, now, before = betas[t - 1], product[t], product[t - 1]
+    of_x0 = before.sqrt() * beta / (1 - now)
+    of_x = (1 - beta).sqrt() * (1 - before) / (1 - now)
+    return [of_x0 * x0 + of_x * x, (1 - before) / (1 - now) * beta]
+
+
+@posterior.mistake(
+    "alpha_bar is right, but `betas[t]` is the beta of step t + 1: the list begins with that of step 1."
+)
+def beta_of_the_next_step(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    alpha_bar = _alpha_bar(betas)
+    beta, now, before = betas[t], alpha_bar[t], alpha_bar[t - 1]
+    of_x0 = before.sqrt() * beta / (1 - now)
+    of_x = (1 - beta).sqrt() * (1 - before) / (1 - now)
+    return [of_x0 * x0 + of_x * x, (1 - before) / (1 - now) * beta]
+
+
+@posterior.mistake(
+    "At step 1 the precision of (11) is infinite, and infinite times zero is NaN. Use the shortened "
+    "form (12), or treat step 1 apart."
+)
+def precision_at_step_one(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    alpha_bar = _alpha_bar(betas)
+    beta, before = betas[t - 1], alpha_bar[t - 1]
+    variance = 1 / ((1 - beta) / beta + 1 / (1 - before))
+    mean = (1 - beta).sqrt() * x / beta + before.sqrt() * x0 / (1 - before)
+    return [variance * mean, variance]
+
+
+@posterior.mistake("That is the precision, one over the variance.")
+def the_precision(*arguments: Any) -> list[Tensor]:
+    mean, variance = _posterior(*arguments)
+    return [mean, 1 / variance]
+
+
+@posterior.mistake("That is the logarithm of the variance. Asked for is the variance itself.")
+def logarithm_of_the_variance(*arguments: Any) -> list[Tensor]:
+    mean, variance = _posterior(*arguments)
+    return [mean, variance.log()]
+
+
+@posterior.mistake("Return both, the mean and the variance.")
+def the_mean_alone(*arguments: Any) -> Tensor:
+    return _posterior(*arguments)[0]
 
 
 @posterior.also_right
@@ -498,8 +636,8 @@ def weights_without_half(betas: Tensor) -> Tensor:
 
 
 @bound_weights.mistake(
-    "You divide by 2 beta where the posterior's variance belongs. Both nets and posterior have that one"
-    " in (12)."
+    "You divide by 2 beta where twice the posterior's variance belongs: in (14) both Gaussians have the "
+    "variance of (12)."
 )
 def weights_by_beta(betas: Tensor) -> Tensor:
     beta, now, _, _ = _pieces(betas)
@@ -507,7 +645,7 @@ def weights_by_beta(betas: Tensor) -> Tensor:
 
 
 @bound_weights.mistake(
-    "`1 - beta` is missing from the denominator: the mean of (12), written with the noise, is divided "
+    "`1 - beta` is missing from the denominator: the mean, written with the noise as in (13), is divided "
     "by its root."
 )
 def weights_without_alpha(betas: Tensor) -> Tensor:
@@ -581,6 +719,64 @@ def one_step_early(betas: Tensor) -> Tensor:
     return beta.square() / (2 * variance * (1 - beta) * (1 - now))
 
 
+@bound_weights.mistake(
+    "The denominator has alpha_bar where it has `1 - beta`: the alpha of the paper is that of a single step."
+)
+def weights_by_alpha_bar(betas: Tensor) -> Tensor:
+    beta, now, _, variance = _pieces(betas)
+    return beta.square() / (2 * variance * now * (1 - now))
+
+
+@bound_weights.mistake("The posterior's variance enters once. It is not squared.")
+def weights_variance_squared(betas: Tensor) -> Tensor:
+    beta, now, _, variance = _pieces(betas)
+    return beta.square() / (2 * variance.square() * (1 - beta) * (1 - now))
+
+
+@bound_weights.mistake(
+    "There is one weight too many, that of step 1. Asked for are steps 2 to T: step 1 has a term of its "
+    "own in (9)."
+)
+def weights_from_step_one(betas: Tensor) -> Tensor:
+    alpha_bar = _alpha_bar(betas)
+    ratio = alpha_bar / (1 - alpha_bar)
+    return 0.5 * (ratio[:-1] / ratio[1:] - 1)
+
+
+@bound_weights.mistake("The 1 is subtracted after halving. Half of the whole is meant: mind the brackets.")
+def one_subtracted_late(betas: Tensor) -> Tensor:
+    return _bound_weights(betas) - 0.5
+
+
+@bound_weights.mistake("The 1 is not subtracted: a step that changes nothing would cost something.")
+def one_not_subtracted(betas: Tensor) -> Tensor:
+    return _bound_weights(betas) + 0.5
+
+
+@bound_weights.mistake(
+    "Those are differences of the logarithms of the SNR, nearly right for small steps. (16) has the "
+    "ratio of the SNRs itself."
+)
+def differences_of_logarithms(betas: Tensor) -> Tensor:
+    return -0.5 * torch.logit((1 - betas).cumprod(0)).diff()
+
+
+@bound_weights.mistake("You divide the logarithms of the SNR. (16) has the ratio of the SNRs themselves.")
+def ratio_of_logarithms(betas: Tensor) -> Tensor:
+    logarithm = torch.logit((1 - betas).cumprod(0))
+    return 0.5 * (logarithm[:-1] / logarithm[1:] - 1)
+
+
+@bound_weights.mistake(
+    "Your ratio is one of amplitudes. The signal-to-noise ratio is one of variances, alpha_bar over 1 - "
+    "alpha_bar."
+)
+def weights_by_amplitudes(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    ratio = (alpha_bar / (1 - alpha_bar)).sqrt()
+    return 0.5 * (ratio[:-1] / ratio[1:] - 1)
+
+
 @bound_weights.also_right
 def weights_as_in_the_paper(betas: Tensor) -> Tensor:
     beta, now, _, variance = _pieces(betas)
@@ -603,11 +799,13 @@ def weights_by_logarithms(betas: Tensor) -> Tensor:
 
 def _clean_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, kind: str, *shape: int) -> Case:
+        levels = rng.uniform(0.1, 0.9, size=shape[0])
+        levels[-1] = rng.uniform(0.01, 0.03)  # next to nothing of the image is left
         return call(
             label,
             output=_normal(rng, *shape),
             x=_normal(rng, *shape, mean=0.5),
-            alpha_bar=rng.uniform(0.1, 0.9, size=shape[0]).astype("float32"),
+            alpha_bar=levels.astype("float32"),
             kind=kind,
             gradients=["output", "x"] if kind != "x0" else ["output"],
         )
@@ -729,6 +927,62 @@ def clean_level_of_the_first(*arguments: Any) -> Tensor:
 )
 def clipped(*arguments: Any) -> Tensor:
     return _clean(*arguments).clamp(-1, 1)
+
+
+@clean_image.mistake(
+    "`alpha_bar` is used without its root: the image's factor is a standard deviation, as the noise's is."
+)
+def clean_image_without_root(output: Tensor, x: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
+    a, s = (part[:, None, None, None] for part in (alpha_bar, (1 - alpha_bar).sqrt()))
+    return {"eps": (x - s * output) / a, "v": a * x - s * output, "x0": output}[kind]
+
+
+@clean_image.mistake(
+    "`1 - alpha_bar` is used without its root: the noise's factor is a standard deviation, as the image's is."
+)
+def clean_noise_without_root(output: Tensor, x: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
+    a, s = (part[:, None, None, None] for part in (alpha_bar.sqrt(), 1 - alpha_bar))
+    return {"eps": (x - s * output) / a, "v": a * x - s * output, "x0": output}[kind]
+
+
+@clean_image.mistake(
+    "With the noise predicted you divide the noise alone by the root of `alpha_bar`. The whole "
+    "difference is divided: mind the brackets."
+)
+def noise_alone_divided(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: x - s * e / a)
+
+
+@clean_image.mistake(
+    "For `v` you exchange `x` and the output: alpha times v minus sigma times x. That is the first "
+    "equation of (20) with x in the place of the image."
+)
+def v_and_x_exchanged(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: a * v - s * x)
+
+
+@clean_image.mistake(
+    "For `v` you solve its definition for the image with `x` in the place of the noise. The noise is not"
+    " known: use the second equation of (20)."
+)
+def x_for_the_noise(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: (a * x - v) / s)
+
+
+@clean_image.mistake(
+    "`alpha_bar` is lined up with the rows. Each image has its own: give it three axes of length 1 "
+    "behind the first."
+)
+def clean_along_the_rows(*arguments: Any) -> Tensor:
+    return _clean(*arguments, place=lambda a: a[:, None])
+
+
+@clean_image.mistake(
+    "`alpha_bar` is lined up with the channels. Each image has its own: give it three axes of length 1 "
+    "behind the first."
+)
+def clean_along_the_channels(*arguments: Any) -> Tensor:
+    return _clean(*arguments, place=lambda a: a[:, None, None])
 
 
 @clean_image.also_right
@@ -927,6 +1181,89 @@ def loss_root(*arguments: Any) -> Tensor:
 @denoising_loss.mistake("The loss is cut off from the graph: nobody could learn from it.")
 def loss_detached(*arguments: Any) -> Tensor:
     return _loss(*arguments).detach()
+
+
+@denoising_loss.mistake(
+    "Two of the three faults are left: the noise is that of a single step, where (4) has the product "
+    "over all steps, and the target is the clean point, where this model predicts the noise."
+)
+def place_alone_mended(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: 1 - b[t - 1], target=lambda x0, noise, x: x0)
+
+
+@denoising_loss.mistake(
+    "Two of the three faults are left: at place t of the list stands step t + 1, and the target is the "
+    "clean point, where this model predicts the noise."
+)
+def product_alone_mended(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: (1 - b).cumprod(0)[t], target=lambda x0, noise, x: x0)
+
+
+@denoising_loss.mistake(
+    "Image and noise have changed places: the product of the `1 - beta` belongs to the image, what it "
+    "lacks of 1 to the noise."
+)
+def levels_of_both_exchanged(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: 1 - _alpha_bar(b)[t])
+
+
+@denoising_loss.mistake(
+    "You multiply the betas up. What is left of the image is the product of the `1 - beta`."
+)
+def loss_by_product_of_betas(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    product = betas.cumprod(0)[t - 1][:, None]
+    x = (1 - product).sqrt() * x0 + product.sqrt() * noise
+    return (model(torch.cat([x, t[:, None] / len(betas)], dim=1)) - noise).square().mean()
+
+
+@denoising_loss.mistake(
+    "You add the betas up, and soon their sum is above 1. What is left of the image is the product of "
+    "the `1 - beta`."
+)
+def loss_by_sum_of_betas(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: 1 - b.cumsum(0)[t - 1])
+
+
+@denoising_loss.mistake(
+    "You are one step early: what is left after step t is the product of the first t factors, at place t"
+    " - 1 of `cumprod`."
+)
+def loss_one_step_early(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: _alpha_bar(b)[t - 1])
+
+
+@denoising_loss.mistake(
+    "You look up place t - 2, and at step 1 Python takes the last of the list. What is left after step t"
+    " is at place t - 1 of `cumprod`."
+)
+def loss_two_places_early(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: (1 - b).cumprod(0)[t - 2])
+
+
+@denoising_loss.mistake(
+    "The target is the noise as it is in the noisy point, scaled. The model predicts it unscaled, with "
+    "variance 1."
+)
+def target_is_the_scaled_noise(
+    model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor
+) -> Tensor:
+    sigma = (1 - _alpha_bar(betas)[t]).sqrt()[:, None]
+    return _loss(model, x0, t, noise, betas, target=lambda x0, noise, x: sigma * noise)
+
+
+@denoising_loss.mistake("The time stands in front of the points. The model expects it behind.")
+def time_in_front(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    left = _alpha_bar(betas)[t][:, None]
+    x = left.sqrt() * x0 + (1 - left).sqrt() * noise
+    return (model(torch.cat([t[:, None] / len(betas), x], dim=1)) - noise).square().mean()
+
+
+@denoising_loss.mistake(
+    "The levels are lined up with the coordinates. Each *point* has its own: give them an axis of length "
+    "1 behind."
+)
+def loss_along_the_coordinates(*arguments: Any) -> Tensor:
+    return _loss(*arguments, place=lambda a: a)
 
 
 @denoising_loss.also_right
@@ -1148,6 +1485,94 @@ def own_start(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) 
     return _sampled(model, torch.randn(x.shape, generator=rng), betas, rng)
 
 
+@ancestral_sample.mistake(
+    "The model is told at every step that it is the last one, 1. At step t it is shown x at time t / T."
+)
+def sample_time_always_one(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, time=lambda t, steps: 1.0)
+
+
+@ancestral_sample.mistake("The same noise is added at each step. Draw anew each time.")
+def one_noise_for_all(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    noise = torch.randn(x.shape, generator=rng)
+    return _sampled(model, x, betas, rng, draw=lambda x, rng: noise)
+
+
+@ancestral_sample.mistake(
+    "In (13) the fresh noise stands behind the bracket: it is not divided by the root of 1 - beta."
+)
+def noise_divided_too(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    return _sampled(
+        model,
+        x,
+        betas,
+        rng,
+        spread=lambda beta, now, before: ((1 - before) / (1 - now) * beta / (1 - beta)).sqrt(),
+    )
+
+
+@ancestral_sample.mistake(
+    "Only `x` is divided by the root of 1 - beta. The predicted noise stands in the same bracket."
+)
+def x_alone_divided(*arguments: Any) -> Tensor:
+    return _sampled(
+        *arguments, mean=lambda x, e, beta, now: x / (1 - beta).sqrt() - beta / (1 - now).sqrt() * e
+    )
+
+
+@ancestral_sample.mistake(
+    "That is a walk without fresh noise: the predicted noise is kept and only shrunk. The next chapter "
+    "walks like that; (13) adds noise."
+)
+def predicted_noise_kept(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    alpha_bar, steps = _alpha_bar(betas), len(betas)
+    for t in range(steps, 0, -1):
+        eps = model(torch.cat([x, torch.full((len(x), 1), t / steps)], dim=1))
+        clean = (x - (1 - alpha_bar[t]).sqrt() * eps) / alpha_bar[t].sqrt()
+        x = alpha_bar[t - 1].sqrt() * clean + (1 - alpha_bar[t - 1]).sqrt() * eps
+    return x.detach()
+
+
+@ancestral_sample.mistake(
+    "alpha_bar is the product over all steps at every step. At step t it is that of the first t factors: "
+    "`cumprod`."
+)
+def alpha_bar_of_the_end(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    alpha_bar = _alpha_bar(betas)
+    left = alpha_bar[-1]
+    return _sampled(
+        model,
+        x,
+        betas,
+        rng,
+        mean=lambda x, e, beta, now: (x - beta / (1 - left).sqrt() * e) / (1 - beta).sqrt(),
+    )
+
+
+@ancestral_sample.mistake(
+    "The variance of the noise is upside down: (1 - alpha_bar of the step before) over (1 - alpha_bar) is "
+    "below 1."
+)
+def sample_variance_inverted(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, spread=lambda beta, now, before: ((1 - now) / (1 - before) * beta).sqrt())
+
+
+@ancestral_sample.mistake(
+    "You look beyond the end of a list. `betas` and its `cumprod` begin with step 1, so step t is at place "
+    "t - 1, unless you put a 1 in front of the product for step 0."
+)
+def sample_one_place_on(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    alpha_bar, steps = (1 - betas).cumprod(0), len(betas)
+    for t in range(steps, 0, -1):
+        eps = model(torch.cat([x, torch.full((len(x), 1), t / steps)], dim=1))
+        beta, now, before = betas[t - 1], alpha_bar[t], alpha_bar[t - 1]
+        x = (x - beta / (1 - now).sqrt() * eps) / (1 - beta).sqrt()
+        if t > 1:
+            noise = torch.randn(x.shape, generator=rng)
+            x = x + ((1 - before) / (1 - now) * beta).sqrt() * noise
+    return x.detach()
+
+
 @ancestral_sample.also_right
 @torch.no_grad()
 def by_the_posterior(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
@@ -1188,14 +1613,20 @@ def _run(
     gap: float = 0.01,
     ratio: float = 1.0,
     steps: int = 60,
+    bend: float = 1.5,
+    first: float | None = None,
+    data: float | None = None,
 ) -> Case:
-    """A schedule that leaves ``left`` of the image, and losses whose last is ``fall`` times the first."""
+    """A schedule that leaves ``left`` of the image, and losses whose last is ``fall`` times the first.
+
+    With a larger ``bend`` the image is kept for longer.
+    """
     t = np.linspace(0, 1, steps + 1)
-    alpha_bar = np.exp(np.log(left) * t**1.5)
-    first = rng.uniform(0.5, 0.9)
+    alpha_bar = np.exp(np.log(left) * t**bend)
+    first = first or rng.uniform(0.5, 0.9)
     test = first * fall ** t[1:] * rng.uniform(0.97, 1.03, size=steps)
     train = test * (1 - gap) * rng.uniform(0.995, 1.005, size=steps)
-    data = rng.choice([rng.uniform(0.3, 0.5), rng.uniform(2.0, 3.0)])
+    data = data or rng.choice([rng.uniform(0.3, 0.5), rng.uniform(2.0, 3.0)])
     return call(
         label,
         alpha_bar=alpha_bar.astype("float32"),
@@ -1215,16 +1646,25 @@ def _diagnose_cases(rng: Rng) -> Iterator[Case]:
     yield case("all is well, and training images are a little easier", gap=0.03, ratio=1.06)
     yield case("all is well, and test images are easier", gap=-0.2)
     yield case("all is well, and nothing of the image is left", left=1e-9)
+    yield case("all is well, and the image is kept for long", bend=8.0, steps=400)
+    yield case("all is well, and noise is hard to see at the start", fall=0.09, gap=0.04, first=0.98)
+    yield case("all is well, and noise is easy to see throughout", first=0.08)
+    yield case("all is well, and the data vary a lot", ratio=0.93, data=4.0)
     yield case("a fifth of the image is left at the end", left=0.2, fall=0.08)
     yield case("half of the image is left at the end", left=0.5, fall=0.1)
+    yield case("a fifth of the image is left, and most of it goes at once", left=0.2, fall=0.08, bend=0.3)
     yield case("much is left, and the training images are known by heart", left=0.3, fall=0.06, gap=0.5)
     yield case("noise is as hard to see at the end as at the start", fall=0.85)
     yield case("noise is even harder to see at the end", fall=1.3)
-    yield case("hard at the end, and samples of too much spread", fall=0.8, ratio=2.5)
+    yield case("as hard at the end, if never very hard", fall=0.95, first=0.06)
+    yield case("hard at the end, and samples of too much spread", fall=0.9, ratio=2.5)
     yield case("the training images are known by heart", gap=0.5)
+    yield case("known by heart, of which a low loss tells little", gap=0.5, first=0.06)
     yield case("known by heart, and samples of too little spread", gap=0.45, ratio=0.4)
     yield case("samples of twice the spread", ratio=2.0)
     yield case("samples of half the spread", ratio=0.5)
+    yield case("samples of half the spread, of data that vary little", ratio=0.5, data=0.15)
+    yield case("samples of twice the spread, of data that vary little", ratio=2.0, data=0.15)
 
 
 def _diagnose(
@@ -1272,7 +1712,8 @@ def image_left_missed(*arguments: Any) -> str:
 
 
 @diagnose_diffusion.mistake(
-    "You look at `alpha_bar` of the wrong end: that of step 0 is 1 in every schedule."
+    "You find too much of the image in every schedule. Look at the end of the list, where a trace is "
+    "always left: step 0 is the image itself, and a few thousandths do no harm."
 )
 def wrong_end(*arguments: Any) -> str:
     return _diagnose(*arguments, left=lambda a: a[0] > 0.04)
@@ -1369,6 +1810,43 @@ def end_last(*arguments: Any) -> str:
 )
 def spread_first(*arguments: Any) -> str:
     return _diagnose(*arguments, order=(FAULTS[0], FAULTS[3], *FAULTS[1:3]))
+
+
+@diagnose_diffusion.mistake(
+    "The comparison at the end of the schedule is reversed: a sound one leaves *little* of the image."
+)
+def end_reversed(*arguments: Any) -> str:
+    return _diagnose(*arguments, left=lambda a: a[-1] < 0.04)
+
+
+@diagnose_diffusion.mistake(
+    "You judge a schedule by how much of the image there is on the way. Only its end counts: `alpha_bar[-1]`."
+)
+def mean_of_the_schedule(*arguments: Any) -> str:
+    return _diagnose(*arguments, left=lambda a: a.mean() > 0.4)
+
+
+@diagnose_diffusion.mistake(
+    "You compare the loss at the last steps with a fixed number. How hard noise is to see depends on the "
+    "data: compare with the loss at the first steps."
+)
+def blind_by_a_fixed_number(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss[-6:].mean() > 0.1)
+
+
+@diagnose_diffusion.mistake(
+    "You compare the difference of the two losses with a fixed number. Compare it with the loss itself."
+)
+def heart_by_a_fixed_number(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: test.mean() - train.mean() > 0.05)
+
+
+@diagnose_diffusion.mistake(
+    "You compare the difference of the two spreads with a fixed number. Take their ratio: data may vary a "
+    "lot, or little."
+)
+def spread_by_a_fixed_number(*arguments: Any) -> str:
+    return _diagnose(*arguments, spread=lambda sample, data: abs(sample - data) > 0.2)
 
 
 @diagnose_diffusion.also_right

@@ -25,7 +25,7 @@ def _drift_cases(rng: Rng) -> Iterator[Case]:
         return call(
             label,
             x=_normal(rng, *shape, mean=0.7),
-            score=_normal(rng, *shape, scale=2),
+            score=_normal(rng, *shape, scale=2.0),
             beta=rng.uniform(0.3, 15, size=shape[0]).astype("float32"),
         )
 
@@ -560,7 +560,7 @@ def _velocity_cases(rng: Rng) -> Iterator[Case]:
         return call(
             label,
             model=net(rng, ["Linear", dim + 1, 6], ["Tanh"], ["Linear", 6, dim], scale=0.8),
-            x0=_normal(rng, batch, dim, mean=1),
+            x0=_normal(rng, batch, dim, mean=1.0),
             noise=_normal(rng, batch, dim),
             t=rng.uniform(0.05, 0.95, size=batch).astype("float32"),
             gradients=["x0"],

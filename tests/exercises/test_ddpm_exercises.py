@@ -1,0 +1,932 @@
+"""Wrong answers that the exercises on diffusion do not list are rejected too, and further right ones pass."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genimg_ref.exercises import chapter, find
+from genimg_ref.exercises.engine import Outcome, diagnose
+
+WRONG, RIGHT = [], []
+
+
+def wrong(name):
+    def add(answer):
+        WRONG.append((name, answer))
+        return answer
+
+    return add
+
+
+def right(name):
+    def add(answer):
+        RIGHT.append((name, answer))
+        return answer
+
+    return add
+
+
+def levels(betas):
+    """For steps 0 ... T."""
+    return torch.cat([betas.new_ones(1), (1 - betas).cumprod(0)])
+
+
+# ---- log_snr -----------------------------------------------------------------------------------------------
+
+
+@wrong("log_snr")
+def log_plus_one(betas):
+    left = (1 - betas).cumprod(0)
+    return torch.log1p(left / (1 - left))
+
+
+@wrong("log_snr")
+def in_single_precision(betas):
+    return torch.logit((1 - betas.float()).cumprod(0))
+
+
+@wrong("log_snr")
+def clamped(betas):
+    return torch.logit((1 - betas).cumprod(0), eps=1e-2)
+
+
+@wrong("log_snr")
+def noise_without_first_step(betas):
+    left = (1 - betas).cumprod(0)
+    return left.log() - (left[0] - left + betas[0] ** 2).log()
+
+
+@wrong("log_snr")
+def rescaled_to_zero_at_the_start(betas):
+    found = torch.logit((1 - betas).cumprod(0))
+    return found - found[0]
+
+
+@wrong("log_snr")
+def by_the_mean_beta(betas):
+    t = torch.arange(1, len(betas) + 1).double()
+    return torch.logit((1 - betas.mean()) ** t)
+
+
+@wrong("log_snr")
+def exponential_of_the_sum(betas):
+    """Right in the limit of many small steps."""
+    return torch.logit(torch.exp(-betas.cumsum(0)))
+
+
+@wrong("log_snr")
+def roots_multiplied(betas):
+    left = (1 - betas).sqrt().cumprod(0)
+    return left.log() - (1 - left).log()
+
+
+@wrong("log_snr")
+def roots_multiplied_and_doubled(betas):
+    left = (1 - betas).sqrt().cumprod(0)
+    return 2 * (left.log() - (1 - left).log())
+
+
+@right("log_snr")
+def by_variances_walked(betas):
+    signal, noise, found = 1.0, 0.0, []
+    for beta in betas.tolist():
+        signal, noise = (1 - beta) * signal, (1 - beta) * noise + beta
+        found.append(math.log(signal) - math.log(noise))
+    return torch.tensor(found, dtype=torch.float64)
+
+
+@right("log_snr")
+def by_numpy(betas):
+    left = np.cumprod(1 - betas.numpy())
+    return torch.from_numpy(np.log(left / (1 - left)))
+
+
+@right("log_snr")
+def minus_log_of_odds(betas):
+    return -(1 / (1 - betas).cumprod(0) - 1).log()
+
+
+# ---- diffuse -----------------------------------------------------------------------------------------------
+
+
+def factors(alpha_bar):
+    return alpha_bar.sqrt()[:, None, None, None], (1 - alpha_bar).sqrt()[:, None, None, None]
+
+
+@wrong("diffuse")
+def normalised_noise(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return a * x0 + s * (noise - noise.mean()) / noise.std()
+
+
+@wrong("diffuse")
+def levels_sorted(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar.sort().values)
+    return a * x0 + s * noise
+
+
+@wrong("diffuse")
+def mean_level(x0, noise, alpha_bar):
+    a = alpha_bar.mean()
+    return a.sqrt() * x0 + (1 - a).sqrt() * noise
+
+
+@wrong("diffuse")
+def clipped(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return (a * x0 + s * noise).clamp(-1, 1)
+
+
+@wrong("diffuse")
+def image_changed_in_place(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return x0.mul_(a).add_(s * noise)
+
+
+@wrong("diffuse")
+def noise_changed_in_place(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return a * x0 + noise.mul_(s)
+
+
+@wrong("diffuse")
+def one_factor_for_both(x0, noise, alpha_bar):
+    a, _ = factors(alpha_bar)
+    return a * (x0 + noise)
+
+
+@wrong("diffuse")
+def root_of_the_whole(x0, noise, alpha_bar):
+    """As if the SNR scaled the noise."""
+    a, s = factors(alpha_bar)
+    return x0 + s / a * noise
+
+
+@wrong("diffuse")
+def first_image_for_all(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return a * x0[:1] + s * noise
+
+
+@wrong("diffuse")
+def variance_exploding(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return a**2 * x0 + s * noise
+
+
+@right("diffuse")
+def by_addcmul(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return torch.addcmul(a * x0, s, noise)
+
+
+@right("diffuse")
+def flat_and_back(x0, noise, alpha_bar):
+    rows = alpha_bar.sqrt().diag() @ x0.flatten(1) + (1 - alpha_bar).sqrt().diag() @ noise.flatten(1)
+    return rows.reshape(x0.shape)
+
+
+@right("diffuse")
+def by_powers(x0, noise, alpha_bar):
+    a = alpha_bar.reshape(len(x0), *[1] * (x0.ndim - 1)).expand_as(x0)
+    return x0 * a**0.5 + noise * (1 - a) ** 0.5
+
+
+# ---- posterior ---------------------------------------------------------------------------------------------
+
+
+def twelve(x, x0, betas, t):
+    left = levels(betas)
+    beta, now, before = betas[t - 1], left[t], left[t - 1]
+    mean = before.sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - before) * x
+    return mean / (1 - now), beta * (1 - before) / (1 - now)
+
+
+@wrong("posterior")
+def forward_step_undone(x, x0, betas, t):
+    beta = betas[t - 1]
+    return x / (1 - beta).sqrt(), beta
+
+
+@wrong("posterior")
+def both_roots_forgotten(x, x0, betas, t):
+    left = levels(betas)
+    beta, now, before = betas[t - 1], left[t], left[t - 1]
+    return (before * beta * x0 + (1 - beta) * (1 - before) * x) / (1 - now), twelve(x, x0, betas, t)[1]
+
+
+@wrong("posterior")
+def weights_made_to_add_up(x, x0, betas, t):
+    left = levels(betas)
+    share = (1 - left[t - 1]) / (1 - left[t])
+    return share * x + (1 - share) * x0, twelve(x, x0, betas, t)[1]
+
+
+@wrong("posterior")
+def variance_floored(x, x0, betas, t):
+    mean, variance = twelve(x, x0, betas, t)
+    return mean, variance.clamp(min=1e-2)
+
+
+@wrong("posterior")
+def first_variance_of_the_paper_code(x, x0, betas, t):
+    """At step 1 the variance of step 2, as implementations do that take a logarithm."""
+    mean, variance = twelve(x, x0, betas, t)
+    return mean, twelve(x, x0, betas, 2)[1] if t == 1 else variance
+
+
+@wrong("posterior")
+def step_one_not_apart(x, x0, betas, t):
+    mean, variance = twelve(x, x0, betas, t)
+    return (x, variance) if t == 1 else (mean, variance)
+
+
+@wrong("posterior")
+def sum_of_precisions(x, x0, betas, t):
+    left = levels(betas)
+    mean, _ = twelve(x, x0, betas, t)
+    return mean, betas[t - 1] + 1 - left[t - 1]
+
+
+@wrong("posterior")
+def precision_without_shrinking(x, x0, betas, t):
+    left = levels(betas)
+    mean, _ = twelve(x, x0, betas, t)
+    return mean, betas[t - 1] * (1 - left[t - 1]) / (betas[t - 1] + 1 - left[t - 1])
+
+
+@wrong("posterior")
+def all_steps_kept(x, x0, betas, t):
+    """The product of the roots taken for the root of a single step, in x0's factor, too."""
+    left = levels(betas)
+    beta, now, before = betas[t - 1], left[t], left[t - 1]
+    mean = before.sqrt() * (1 - now / before).sqrt() * x0 + (1 - beta).sqrt() * (1 - before) * x
+    return mean / (1 - now), beta * (1 - before) / (1 - now)
+
+
+@wrong("posterior")
+def mean_of_both_directions(x, x0, betas, t):
+    left = levels(betas)
+    return (left[t - 1].sqrt() * x0 + x / (1 - betas[t - 1]).sqrt()) / 2, twelve(x, x0, betas, t)[1]
+
+
+@wrong("posterior")
+def variance_before_mean(*arguments):
+    return twelve(*arguments)[::-1]
+
+
+@right("posterior")
+def by_the_change_from_the_marginal(x, x0, betas, t):
+    """As a regression of x_(t-1) on x_t, both given x0."""
+    left = levels(betas.double())
+    keep = (1 - betas[t - 1].double()).sqrt()
+    gain = keep * (1 - left[t - 1]) / (1 - left[t])
+    mean = left[t - 1].sqrt() * x0 + gain * (x - left[t].sqrt() * x0)
+    variance = (1 - left[t - 1]) * (1 - keep * gain)
+    return mean.float(), variance.float()
+
+
+@right("posterior")
+def walked_by_hand(x, x0, betas, t):
+    before = 1.0
+    for beta in betas[: t - 1]:
+        before = before * (1 - beta.item())
+    beta = betas[t - 1].item()
+    now = before * (1 - beta)
+    mean = math.sqrt(before) * beta / (1 - now) * x0 + math.sqrt(1 - beta) * (1 - before) / (1 - now) * x
+    return [mean, torch.tensor(beta * (1 - before) / (1 - now))]
+
+
+# ---- bound_weights -----------------------------------------------------------------------------------------
+
+
+def snr(betas):
+    left = (1 - betas).cumprod(0)
+    return left / (1 - left)
+
+
+@wrong("bound_weights")
+def by_the_first_step(betas):
+    ratio = snr(betas)
+    return (ratio[0] / ratio[1:] - 1) / 2
+
+
+@wrong("bound_weights")
+def halved_twice(betas):
+    ratio = snr(betas)
+    return (ratio[:-1] / ratio[1:] - 1) / 4
+
+
+@wrong("bound_weights")
+def variance_of_the_wrong_step(betas):
+    left = (1 - betas).cumprod(0)
+    beta, now, before = betas[1:], left[1:], left[:-1]
+    variance = (1 - before) / (1 - now) * betas[:-1]
+    return beta.square() / (2 * variance * (1 - beta) * (1 - now))
+
+
+@wrong("bound_weights")
+def single_steps(betas):
+    ratio = (1 - betas) / betas
+    return (ratio[:-1] / ratio[1:] - 1) / 2
+
+
+@wrong("bound_weights")
+def deviation_for_variance(betas):
+    left = (1 - betas).cumprod(0)
+    beta, now, before = betas[1:], left[1:], left[:-1]
+    spread = ((1 - before) / (1 - now) * beta).sqrt()
+    return beta.square() / (2 * spread * (1 - beta) * (1 - now))
+
+
+@wrong("bound_weights")
+def weights_adding_up_to_one(betas):
+    weights = by_short_form(betas)
+    return weights / weights.sum()
+
+
+@wrong("bound_weights")
+def weights_of_the_next_step(betas):
+    weights = by_short_form(betas)
+    return torch.cat([weights[1:], weights[:1]]) if len(weights) > 1 else 2 * weights
+
+
+@wrong("bound_weights")
+def level_of_now(betas):
+    left = (1 - betas).cumprod(0)
+    return betas[1:] / (2 * (1 - betas[1:]) * (1 - left[1:]))
+
+
+@wrong("bound_weights")
+def products_of_betas(betas):
+    product = betas.cumprod(0)
+    ratio = product / (1 - product)
+    return (ratio[:-1] / ratio[1:] - 1) / 2
+
+
+@wrong("bound_weights")
+def weights_of_v(betas):
+    ratio = snr(betas)
+    return (ratio[:-1] - ratio[1:]) / (2 * (ratio[1:] + 1))
+
+
+@right("bound_weights")
+def by_short_form(betas):
+    left = (1 - betas).cumprod(0)
+    return 0.5 * betas[1:] / (1 - betas[1:]) / (1 - left[:-1])
+
+
+@right("bound_weights")
+def squared_distance_of_means(betas):
+    """The divergence itself for an error of 1, step by step, as (14) begins."""
+    left, weights = levels(betas), []
+    for t in range(2, len(betas) + 1):
+        zero, one = torch.zeros(1).double(), torch.ones(1).double()
+        x0 = [(zero - (1 - left[t]).sqrt() * eps) / left[t].sqrt() for eps in (zero, one)]
+        (a, variance), (b, _) = (twelve(zero, guess, betas, t) for guess in x0)
+        weights.append((a - b).square().sum() / (2 * variance))
+    return torch.stack(weights)
+
+
+@right("bound_weights")
+def from_the_log_snr(betas):
+    fall = torch.logit((1 - betas).cumprod(0))
+    return torch.tensor([(math.exp(a - b) - 1) / 2 for a, b in itertools.pairwise(fall)]).double()
+
+
+# ---- clean_image -------------------------------------------------------------------------------------------
+
+
+def by_kind(eps, v, x0=lambda o, x, a, s: o):
+    def answer(output, x, alpha_bar, kind):
+        return {"eps": eps, "v": v, "x0": x0}[kind](output, x, *factors(alpha_bar))
+
+    return answer
+
+
+def of_eps(e, x, a, s):
+    return (x - s * e) / a
+
+
+def of_v(v, x, a, s):
+    return a * x - s * v
+
+
+@wrong("clean_image")
+def always_from_noise(output, x, alpha_bar, kind):
+    return of_eps(output, x, *factors(alpha_bar))
+
+
+@wrong("clean_image")
+def always_the_output(output, x, alpha_bar, kind):
+    return output
+
+
+@wrong("clean_image")
+def safe_division(output, x, alpha_bar, kind):
+    return by_kind(lambda e, x, a, s: (x - s * e) / a.clamp(min=0.5), of_v)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def divided_by_alpha_bar(output, x, alpha_bar, kind):
+    return by_kind(lambda e, x, a, s: (x - s * e) / a**2, of_v)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def v_divided(output, x, alpha_bar, kind):
+    return by_kind(of_eps, lambda v, x, a, s: of_v(v, x, a, s) / a)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def v_by_its_definition(output, x, alpha_bar, kind):
+    return by_kind(of_eps, lambda v, x, a, s: (a * v - v) / s)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def image_made_noisy_again(output, x, alpha_bar, kind):
+    return by_kind(of_eps, of_v, lambda o, x, a, s: a * o)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def noisy_for_the_image(output, x, alpha_bar, kind):
+    return by_kind(of_eps, of_v, lambda o, x, a, s: x)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def output_detached(output, x, alpha_bar, kind):
+    return by_kind(of_eps, of_v)(output.detach(), x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def unknown_kind_for_v(output, x, alpha_bar, kind):
+    a, s = factors(alpha_bar)
+    return {"eps": (x - s * output) / a, "x0": output}.get(kind, x - output)
+
+
+@wrong("clean_image")
+def score_for_noise(output, x, alpha_bar, kind):
+    return by_kind(lambda e, x, a, s: (x + s**2 * e) / a, of_v)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def exchanged_levels(output, x, alpha_bar, kind):
+    return by_kind(of_eps, of_v)(output, x, 1 - alpha_bar, kind)
+
+
+@right("clean_image")
+def by_lerp_free_rotation(output, x, alpha_bar, kind):
+    """x and v are image and noise, turned by an angle."""
+    angle = alpha_bar.sqrt().acos().reshape(-1, 1, 1, 1)
+    if kind == "v":
+        return angle.cos() * x - angle.sin() * output
+    return output if kind == "x0" else x / angle.cos() - angle.tan() * output
+
+
+@right("clean_image")
+def with_copies_of_the_levels(output, x, alpha_bar, kind):
+    level = alpha_bar.repeat_interleave(x[0].numel()).reshape(x.shape)
+    match kind:
+        case "eps":
+            return x * level**-0.5 - ((1 - level) / level).sqrt() * output
+        case "v":
+            return x * level**0.5 - (1 - level) ** 0.5 * output
+    return output.clone()
+
+
+# ---- denoising_loss ----------------------------------------------------------------------------------------
+
+
+def mended(model, x0, t, noise, betas, level=None, told=None):
+    left = (levels(betas)[t] if level is None else level)[:, None]
+    x = left.sqrt() * x0 + (1 - left).sqrt() * noise
+    time = t / len(betas) if told is None else told
+    return model(torch.cat([x, time[:, None]], dim=1))
+
+
+@wrong("denoising_loss")
+def other_noise_as_target(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0, t, noise, betas), torch.randn_like(noise))
+
+
+@wrong("denoising_loss")
+def noise_drawn_anew(model, x0, t, noise, betas):
+    noise = torch.randn_like(noise)
+    return F.mse_loss(mended(model, x0, t, noise, betas), noise)
+
+
+@wrong("denoising_loss")
+def steps_drawn_anew(model, x0, t, noise, betas):
+    t = torch.randint(1, len(betas) + 1, t.shape)
+    return F.mse_loss(mended(model, x0, t, noise, betas), noise)
+
+
+@wrong("denoising_loss")
+def absolute_error(model, x0, t, noise, betas):
+    return F.l1_loss(mended(model, x0, t, noise, betas), noise)
+
+
+@wrong("denoising_loss")
+def halved(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0, t, noise, betas), noise) / 2
+
+
+@wrong("denoising_loss")
+def weighted_by_snr(model, x0, t, noise, betas):
+    left = levels(betas)[t][:, None]
+    return ((mended(model, x0, t, noise, betas) - noise).square() * left / (1 - left)).mean()
+
+
+@wrong("denoising_loss")
+def told_the_level(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0, t, noise, betas, told=levels(betas)[t]), noise)
+
+
+@wrong("denoising_loss")
+def told_the_rest(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0, t, noise, betas, told=1 - t / len(betas)), noise)
+
+
+@wrong("denoising_loss")
+def told_from_one(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0, t, noise, betas, told=t / (len(betas) + 1)), noise)
+
+
+@wrong("denoising_loss")
+def all_steps_for_all(model, x0, t, noise, betas):
+    level = (1 - betas).prod().expand(len(t))
+    return F.mse_loss(mended(model, x0, t, noise, betas, level=level), noise)
+
+
+@wrong("denoising_loss")
+def prod_over_the_batch(model, x0, t, noise, betas):
+    level = (1 - betas[t - 1]).cumprod(0)
+    return F.mse_loss(mended(model, x0, t, noise, betas, level=level), noise)
+
+
+@wrong("denoising_loss")
+def target_is_v(model, x0, t, noise, betas):
+    left = levels(betas)[t][:, None]
+    target = left.sqrt() * noise - (1 - left).sqrt() * x0
+    return F.mse_loss(mended(model, x0, t, noise, betas), target)
+
+
+@wrong("denoising_loss")
+def answer_detached(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0, t, noise, betas).detach(), noise)
+
+
+@wrong("denoising_loss")
+def points_detached(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0.detach(), t, noise, betas), noise)
+
+
+@wrong("denoising_loss")
+def median_of_points(model, x0, t, noise, betas):
+    return (mended(model, x0, t, noise, betas) - noise).square().mean(dim=1).max()
+
+
+@right("denoising_loss")
+def walked_step_by_step(model, x0, t, noise, betas):
+    """The signal's share of each point, shrunk at every step up to its own."""
+    level = torch.ones(len(t))
+    for s, beta in enumerate(betas, start=1):
+        level = torch.where(t >= s, level * (1 - beta), level)
+    return (noise - mended(model, x0, t, noise, betas, level=level)).pow(2).sum() / noise.numel()
+
+
+@right("denoising_loss")
+def by_logarithms_and_norms(model, x0, t, noise, betas):
+    level = torch.log1p(-betas).cumsum(0)[t - 1].exp()
+    gap = mended(model, x0, t, noise, betas, level=level) - noise
+    return gap.norm() ** 2 / gap.shape[0] / gap.shape[1]
+
+
+# ---- ancestral_sample --------------------------------------------------------------------------------------
+
+
+def ask(model, x, time):
+    return model(torch.cat([x, torch.full((len(x), 1), float(time))], dim=1))
+
+
+def walk(model, x, betas, rng, step, last=1, first=None):
+    """Back from step ``first``; ``step`` gives mean and deviation."""
+    left, steps = levels(betas), len(betas)
+    with torch.no_grad():
+        for t in range(first or steps, last - 1, -1):
+            mean, spread = step(x, ask(model, x, t / steps), betas[t - 1], left[t], left[t - 1])
+            x = mean + spread * torch.randn(x.shape, generator=rng) if t > 1 else mean
+    return x
+
+
+def thirteen(x, eps, beta, now, before):
+    mean = (x - beta / (1 - now).sqrt() * eps) / (1 - beta).sqrt()
+    return mean, (beta * (1 - before) / (1 - now)).sqrt()
+
+
+@wrong("ancestral_sample")
+def first_step_skipped(model, x, betas, rng):
+    return walk(model, x, betas, rng, thirteen, first=max(1, len(betas) - 1))
+
+
+@wrong("ancestral_sample")
+def guess_clipped(model, x, betas, rng):
+    def step(x, eps, beta, now, before):
+        x0 = ((x - (1 - now).sqrt() * eps) / now.sqrt()).clamp(-1, 1)
+        mean = before.sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - before) * x
+        return mean / (1 - now), thirteen(x, eps, beta, now, before)[1]
+
+    return walk(model, x, betas, rng, step)
+
+
+@wrong("ancestral_sample")
+def level_before_in_the_mean(model, x, betas, rng):
+    def step(x, eps, beta, now, before):
+        other = beta / (1 - now * (1 - beta)).sqrt()
+        return (x - other * eps) / (1 - beta).sqrt(), thirteen(x, eps, beta, now, before)[1]
+
+    return walk(model, x, betas, rng, step)
+
+
+@wrong("ancestral_sample")
+def half_way_between_the_variances(model, x, betas, rng):
+    def step(*arguments):
+        mean, spread = thirteen(*arguments)
+        return mean, (spread * arguments[2].sqrt()).sqrt()
+
+    return walk(model, x, betas, rng, step)
+
+
+@wrong("ancestral_sample")
+def half_the_noise(model, x, betas, rng):
+    return walk(model, x, betas, rng, lambda *a: (thirteen(*a)[0], thirteen(*a)[1] / 2))
+
+
+@wrong("ancestral_sample")
+def generator_of_its_own(model, x, betas, rng):
+    return walk(model, x, betas, torch.Generator().manual_seed(0), thirteen)
+
+
+@wrong("ancestral_sample")
+def generator_seeded_again(model, x, betas, rng):
+    return walk(model, x, betas, rng.manual_seed(0), thirteen)
+
+
+@wrong("ancestral_sample")
+def betas_from_the_end(model, x, betas, rng):
+    return walk(model, x, betas.flip(0), rng, thirteen)
+
+
+@wrong("ancestral_sample")
+def noise_before_the_step(model, x, betas, rng):
+    left, steps = levels(betas), len(betas)
+    with torch.no_grad():
+        for t in range(steps, 0, -1):
+            beta, now, before = betas[t - 1], left[t], left[t - 1]
+            if t > 1:
+                x = x + (beta * (1 - before) / (1 - now)).sqrt() * torch.randn(x.shape, generator=rng)
+            x = thirteen(x, ask(model, x, t / steps), beta, now, before)[0]
+    return x
+
+
+@wrong("ancestral_sample")
+def all_states(model, x, betas, rng):
+    return torch.stack([x, walk(model, x, betas, rng, thirteen)])
+
+
+@wrong("ancestral_sample")
+def start_changed_in_place(model, x, betas, rng):
+    return x.copy_(walk(model, x, betas, rng, thirteen))
+
+
+@wrong("ancestral_sample")
+def uniform_noise(model, x, betas, rng):
+    left, steps = levels(betas), len(betas)
+    with torch.no_grad():
+        for t in range(steps, 0, -1):
+            mean, spread = thirteen(x, ask(model, x, t / steps), betas[t - 1], left[t], left[t - 1])
+            x = mean + spread * torch.rand(x.shape, generator=rng) if t > 1 else mean
+    return x
+
+
+@wrong("ancestral_sample")
+def zero_based(model, x, betas, rng):
+    """Steps 0 ... T - 1 with their own betas, but told the time of the step before."""
+    left, steps = (1 - betas).cumprod(0), len(betas)
+    with torch.no_grad():
+        for t in range(steps - 1, 0, -1):
+            x, spread = thirteen(x, ask(model, x, (t + 1) / steps), betas[t], left[t], left[t - 1])
+            x = x + spread * torch.randn(x.shape, generator=rng)
+    return x
+
+
+@right("ancestral_sample")
+def in_double_precision(model, x, betas, rng):
+    left, steps = levels(betas.double()), len(betas)
+    with torch.no_grad():
+        for t in range(steps, 0, -1):
+            eps = ask(model, x, t / steps).double()
+            mean, spread = thirteen(x.double(), eps, betas[t - 1].double(), left[t], left[t - 1])
+            x = (mean + (spread * torch.randn(x.shape, generator=rng) if t > 1 else 0)).float()
+    return x
+
+
+@right("ancestral_sample")
+def as_a_recursion(model, x, betas, rng):
+    def back(x, t):
+        if t == 0:
+            return x
+        left = (1 - betas[:t]).prod()
+        mean, spread = thirteen(
+            x, ask(model, x, t / len(betas)), betas[t - 1], left, left / (1 - betas[t - 1])
+        )
+        return back(mean if t == 1 else mean + spread * torch.randn(x.shape, generator=rng), t - 1)
+
+    return back(x, len(betas)).detach()
+
+
+@right("ancestral_sample")
+def along_the_predicted_noise(model, x, betas, rng):
+    """The step back as DDIM writes it, with as much fresh noise as (12) has."""
+
+    def step(x, eps, beta, now, before):
+        spread = thirteen(x, eps, beta, now, before)[1]
+        x0 = (x - (1 - now).sqrt() * eps) / now.sqrt()
+        return before.sqrt() * x0 + (1 - before - spread**2).clamp(min=0).sqrt() * eps, spread
+
+    return walk(model, x, betas, rng, step)
+
+
+# ---- diagnose_diffusion ------------------------------------------------------------------------------------
+
+
+def by_rules(end=None, blind=None, heart=None, spread=None):
+    """The right answer with some of its rules replaced."""
+
+    def answer(alpha_bar, train_loss, test_loss, sample_std, data_std):
+        if (end or (lambda a: a[-1] > 0.05))(alpha_bar):
+            return "not noise at the end"
+        if (blind or (lambda train, test: test[-1] > 0.4 * test[0]))(train_loss, test_loss):
+            return "blind to time"
+        if (heart or (lambda train, test: train.mean() < 0.8 * test.mean()))(train_loss, test_loss):
+            return "overfitted"
+        if (spread or (lambda sample, data: not 0.7 < sample / data < 1.5))(sample_std, data_std):
+            return "wrong spread"
+        return "sound"
+
+    return answer
+
+
+def wrong_rule(**rules):
+    """As a decorator for a rule that says nothing: its name is that of the answer."""
+
+    def add(named):
+        answer = by_rules(**rules)
+        answer.__name__ = named.__name__
+        WRONG.append(("diagnose_diffusion", answer))
+        return named
+
+    return add
+
+
+@wrong_rule(end=lambda a: a[len(a) // 2] > 0.3)
+def middle_of_the_schedule(): ...
+
+
+@wrong_rule(end=lambda a: a.median() > 0.25)
+def median_of_the_schedule(): ...
+
+
+@wrong_rule(end=lambda a: a[-1] > 0.4)
+def half_has_to_be_left(): ...
+
+
+@wrong_rule(end=lambda a: (a[1:] / a[:-1]).mean() > 0.95)
+def mean_of_single_steps(): ...
+
+
+@wrong_rule(end=lambda a: a[0] < 0.99)
+def start_not_clean(): ...
+
+
+@wrong_rule(blind=lambda train, test: test.mean() > 0.35)
+def mean_loss_too_high(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[-1] > 0.07)
+def last_loss_too_high(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[len(test) // 2] > test[0])
+def half_way_higher(): ...
+
+
+@wrong_rule(blind=lambda train, test: (test.diff() > 0).any())
+def any_rise(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[-1] - test[0] > -0.04)
+def fall_by_a_fixed_number(): ...
+
+
+@wrong_rule(heart=lambda train, test: (train < test).all())
+def always_a_little_lower(): ...
+
+
+@wrong_rule(heart=lambda train, test: not torch.allclose(train, test, rtol=0.15))
+def not_alike(): ...
+
+
+@wrong_rule(heart=lambda train, test: train.mean() < 0.2)
+def low_training_loss(): ...
+
+
+@wrong_rule(heart=lambda train, test: (test - train).max() > 0.03)
+def largest_gap(): ...
+
+
+@wrong_rule(heart=lambda train, test: train.mean() < 0.2 * test.mean())
+def only_if_extreme(): ...
+
+
+@wrong_rule(spread=lambda sample, data: not 0.95 < sample / data < 1.05)
+def spread_to_the_hair(): ...
+
+
+@wrong_rule(spread=lambda sample, data: not 0.3 < sample / data < 3)
+def spread_ten_times(): ...
+
+
+@wrong_rule(spread=lambda sample, data: abs(sample - data) > 0.1)
+def spread_apart_by_a_tenth(): ...
+
+
+@wrong_rule(spread=lambda sample, data: abs(sample - data) / sample > 0.6)
+def relative_to_the_samples(): ...
+
+
+@wrong("diagnose_diffusion")
+def all_that_applies(*arguments):
+    found = by_rules()(*arguments)
+    return [found]
+
+
+@wrong("diagnose_diffusion")
+def other_words(*arguments):
+    return by_rules()(*arguments).replace("overfitted", "overfitting")
+
+
+@wrong("diagnose_diffusion")
+def blind_before_the_end(alpha_bar, train_loss, test_loss, sample_std, data_std):
+    if train_loss.mean() < 0.8 * test_loss.mean():
+        return "overfitted"
+    return by_rules()(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+@right("diagnose_diffusion")
+def by_medians(alpha_bar, train_loss, test_loss, sample_std, data_std):
+    rules = by_rules(
+        end=lambda a: a[-1] > 0.1,
+        blind=lambda train, test: train[-9:].median() > 0.5 * train[:9].median(),
+        heart=lambda train, test: (train / test).median() < 0.75,
+        spread=lambda sample, data: abs(math.log2(sample / data)) > 0.5,
+    )
+    return rules(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+@right("diagnose_diffusion")
+def by_single_steps(alpha_bar, train_loss, test_loss, sample_std, data_std):
+    rules = by_rules(
+        end=lambda a: a[-1] / (1 - a[-1]) > 0.01,
+        blind=lambda train, test: (test[-1] + train[-1]) / (test[0] + train[0]) > 0.6,
+        heart=lambda train, test: test.sum() - train.sum() > 0.2 * train.sum(),
+        spread=lambda sample, data: abs(sample - data) > 0.25 * data,
+    )
+    return rules(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+# ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+def test_further_wrong_answers_are_rejected(name, answer):
+    exercise = dataclasses.replace(find(name), mistakes=[])  # no hints, which take their time
+    for seed in range(3):
+        verdict = diagnose(exercise, answer, [seed], seconds=60.0)
+        assert verdict.outcome is not Outcome.RIGHT, f"seed {seed}"
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+def test_further_right_answers_are_accepted(name, answer):
+    verdict = diagnose(find(name), answer, range(5), seconds=60.0)
+    assert verdict.outcome is Outcome.RIGHT, str(verdict)
+
+
+@pytest.mark.parametrize("name", chapter("ddpm"))
+def test_every_exercise_has_further_answers(name):
+    assert sum(name == n for n, _ in WRONG) >= 5
+    assert sum(name == n for n, _ in RIGHT) >= 2
