@@ -42,7 +42,7 @@ flow_drift = Exercise(points=1, minutes=10, reference=_drift, cases=_drift_cases
 
 
 @flow_drift.mistake(
-    "That is the drift of the reverse *stochastic* equation, which has the whole score and adds noise "
+    "That is the drift of the reverse stochastic equation, which has the whole score and adds noise "
     "on the way. Without the noise only half of the score is left."
 )
 def whole_score(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def forward_drift(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
 
 
 @flow_drift.mistake(
-    "The score has the wrong sign. As t grows the density spreads, so points move *against* the score."
+    "The score has the wrong sign. As t grows the density spreads, so points move against the score."
 )
 def along_the_score(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
     return -0.5 * beta[:, None] * (x - score)
@@ -96,14 +96,14 @@ def beta_of_the_first(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
 
 
 @flow_drift.mistake(
-    "beta is lined up with the dimensions. Each *point* has its own: give it an axis of length 1 behind."
+    "beta is lined up with the dimensions. Each point has its own: give it an axis of length 1 behind."
 )
 def beta_along_dimensions(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
     return -0.5 * beta * (x + score)
 
 
 @flow_drift.mistake(
-    "The score is taken whole and with the wrong sign. As t grows points move *against* it, and without "
+    "The score is taken whole and with the wrong sign. As t grows points move against it, and without "
     "noise only half of it is left."
 )
 def along_the_whole_score(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def score_by_root_of_beta(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
 
 
 @flow_drift.mistake(
-    "The score is multiplied by the root of beta, and whole. The flow has half of the *square* of the "
+    "The score is multiplied by the root of beta, and whole. The flow has half of the square of the "
     "noise's factor: beta / 2."
 )
 def score_by_the_factor_of_the_noise(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
@@ -331,7 +331,7 @@ def all_noise_fresh(*arguments: Any) -> Tensor:
 
 
 @ddim_step.mistake(
-    "Predicted and fresh noise are mixed by `1 - eta` and `eta`. Their *variances* have to add up to `1 - "
+    "Predicted and fresh noise are mixed by `1 - eta` and `eta`. Their variances have to add up to `1 - "
     "alpha_bar_next`, and with `eta` = 1 the predicted noise does not vanish."
 )
 def noises_mixed(
@@ -670,7 +670,7 @@ def divided_by_the_old_level(denoiser: nn.Module, x: Tensor, sigma: float, sigma
 
 
 @heun_step.mistake(
-    "At the last step you return `x` as it came. Only the *second* slope does not exist there: take Euler's "
+    "At the last step you return `x` as it came. Only the second slope does not exist there: take Euler's "
     "step."
 )
 def last_step_left_out(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
@@ -873,7 +873,7 @@ def velocity_time_in_front(model: nn.Module, x0: Tensor, noise: Tensor, t: Tenso
 
 
 @velocity_loss.mistake(
-    "The times are lined up with the coordinates. Each *point* has its own: give them an axis of length 1 "
+    "The times are lined up with the coordinates. Each point has its own: give them an axis of length 1 "
     "behind."
 )
 def times_along_the_coordinates(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -1004,7 +1004,7 @@ def multiplied_by_the_root(first: Tensor, second: Tensor, share: Tensor) -> Tens
 
 
 @interpolate_noise.mistake(
-    "You scale each result to a length of 1. Its *variance* has to be 1, as that of noise."
+    "You scale each result to a length of 1. Its variance has to be 1, as that of noise."
 )
 def of_unit_length(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     s = share.reshape(-1, 1, 1, 1)
@@ -1180,7 +1180,7 @@ choose_evaluations = Exercise(points=2, minutes=15, reference=_choose_reference,
 
 
 @choose_evaluations.mistake(
-    "You take the lowest mean. Asked for is the *cheapest* that cannot be told from it."
+    "You take the lowest mean. Asked for is the cheapest that cannot be told from it."
 )
 def lowest_mean(evaluations: Tensor, distances: Tensor) -> int:
     return int(evaluations[distances.mean(dim=1).argmin()])
