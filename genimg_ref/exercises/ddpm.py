@@ -621,7 +621,7 @@ def _pieces(betas: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @bound_weights.mistake(
-    "That is the weight of the error in the *image*. An error in the noise is one in the image times "
+    "That is the weight of the error in the image. An error in the noise is one in the image times "
     "the root of 1/SNR: divide by the SNR of step t."
 )
 def weights_of_the_image(betas: Tensor) -> Tensor:
@@ -688,7 +688,7 @@ def weights_upside_down(betas: Tensor) -> Tensor:
 
 @bound_weights.mistake(
     "The weights are multiplied by the SNR where they should be divided by it: an error in the noise "
-    "counts for *more* where the image is buried."
+    "counts for more where the image is buried."
 )
 def weights_times_snr(betas: Tensor) -> Tensor:
     alpha_bar = (1 - betas).cumprod(0)
@@ -884,7 +884,7 @@ def noise_from_v(*arguments: Any) -> Tensor:
     return _clean(*arguments, v=lambda v, x, a, s: a * v + s * x)
 
 
-@clean_image.mistake("For `v` the sign is wrong: the image is alpha times x *minus* sigma times v.")
+@clean_image.mistake("For `v` the sign is wrong: the image is alpha times x minus sigma times v.")
 def v_added(*arguments: Any) -> Tensor:
     return _clean(*arguments, v=lambda v, x, a, s: a * x + s * v)
 
@@ -1070,7 +1070,7 @@ def loss_as_printed(*arguments: Any) -> Tensor:
 
 
 @denoising_loss.mistake(
-    "The noise is that of step t alone. x at step t has gone through *all* steps up to t: use the "
+    "The noise is that of step t alone. x at step t has gone through all steps up to t: use the "
     "product of the `1 - beta`, as in (4)."
 )
 def noise_of_one_step(*arguments: Any) -> Tensor:
@@ -1259,7 +1259,7 @@ def time_in_front(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas:
 
 
 @denoising_loss.mistake(
-    "The levels are lined up with the coordinates. Each *point* has its own: give them an axis of length "
+    "The levels are lined up with the coordinates. Each point has its own: give them an axis of length "
     "1 behind."
 )
 def loss_along_the_coordinates(*arguments: Any) -> Tensor:
@@ -1405,7 +1405,7 @@ def sample_time_not_divided(*arguments: Any) -> Tensor:
 
 
 @ancestral_sample.mistake(
-    "The predicted noise is multiplied by beta over 1 - alpha_bar. It is over the *root*."
+    "The predicted noise is multiplied by beta over 1 - alpha_bar. It is over the root."
 )
 def noise_over_variance(*arguments: Any) -> Tensor:
     return _sampled(*arguments, mean=lambda x, e, beta, now: (x - beta / (1 - now) * e) / (1 - beta).sqrt())
@@ -1735,7 +1735,7 @@ def blindness_missed(*arguments: Any) -> str:
 
 
 @diagnose_diffusion.mistake(
-    "The comparison over time is reversed. The noise is *easy* to see where there is much of it: a good"
+    "The comparison over time is reversed. The noise is easy to see where there is much of it: a good"
     " model's loss falls with t."
 )
 def time_reversed(*arguments: Any) -> str:
@@ -1758,7 +1758,7 @@ def overfitting_missed(*arguments: Any) -> str:
 
 
 @diagnose_diffusion.mistake(
-    "The comparison of training and test is reversed: overfitted is a model whose *test* loss is higher."
+    "The comparison of training and test is reversed: overfitted is a model whose test loss is higher."
 )
 def losses_reversed(*arguments: Any) -> str:
     return _diagnose(*arguments, heart=lambda train, test: train.mean() - test.mean() > 0.15 * test.mean())
@@ -1783,12 +1783,12 @@ def spread_missed(*arguments: Any) -> str:
     return _diagnose(*arguments, order=FAULTS[:3])
 
 
-@diagnose_diffusion.mistake("Samples of too *little* spread are missed.")
+@diagnose_diffusion.mistake("Samples of too little spread are missed.")
 def little_spread_missed(*arguments: Any) -> str:
     return _diagnose(*arguments, spread=lambda sample, data: sample > 1.4 * data)
 
 
-@diagnose_diffusion.mistake("Samples of too *much* spread are missed.")
+@diagnose_diffusion.mistake("Samples of too much spread are missed.")
 def much_spread_missed(*arguments: Any) -> str:
     return _diagnose(*arguments, spread=lambda sample, data: sample < 0.7 * data)
 
@@ -1813,7 +1813,7 @@ def spread_first(*arguments: Any) -> str:
 
 
 @diagnose_diffusion.mistake(
-    "The comparison at the end of the schedule is reversed: a sound one leaves *little* of the image."
+    "The comparison at the end of the schedule is reversed: a sound one leaves little of the image."
 )
 def end_reversed(*arguments: Any) -> str:
     return _diagnose(*arguments, left=lambda a: a[-1] < 0.04)

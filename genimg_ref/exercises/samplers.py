@@ -42,7 +42,7 @@ flow_drift = Exercise(points=1, minutes=10, reference=_drift, cases=_drift_cases
 
 
 @flow_drift.mistake(
-    "That is the drift of the reverse *stochastic* equation, which has the whole score and adds noise "
+    "That is the drift of the reverse stochastic equation, which has the whole score and adds noise "
     "on the way. Without the noise only half of the score is left."
 )
 def whole_score(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def forward_drift(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
 
 
 @flow_drift.mistake(
-    "The score has the wrong sign. As t grows the density spreads, so points move *against* the score."
+    "The score has the wrong sign. As t grows the density spreads, so points move against the score."
 )
 def along_the_score(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
     return -0.5 * beta[:, None] * (x - score)
@@ -96,10 +96,39 @@ def beta_of_the_first(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
 
 
 @flow_drift.mistake(
-    "beta is lined up with the dimensions. Each *point* has its own: give it an axis of length 1 behind."
+    "beta is lined up with the dimensions. Each point has its own: give it an axis of length 1 behind."
 )
 def beta_along_dimensions(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
     return -0.5 * beta * (x + score)
+
+
+@flow_drift.mistake(
+    "The score is taken whole and with the wrong sign. As t grows points move against it, and without "
+    "noise only half of it is left."
+)
+def along_the_whole_score(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
+    return beta[:, None] * (score - x / 2)
+
+
+@flow_drift.mistake("The factor 1/2 is missing before x. It stands before both terms.")
+def half_of_the_score_alone(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
+    return -beta[:, None] * (x + score / 2)
+
+
+@flow_drift.mistake(
+    "The score is multiplied by the root of beta, which belongs to the noise of the stochastic equation. "
+    "Squared, it is beta."
+)
+def score_by_root_of_beta(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
+    return -0.5 * beta[:, None] * x - 0.5 * beta.sqrt()[:, None] * score
+
+
+@flow_drift.mistake(
+    "The score is multiplied by the root of beta, and whole. The flow has half of the square of the "
+    "noise's factor: beta / 2."
+)
+def score_by_the_factor_of_the_noise(x: Tensor, score: Tensor, beta: Tensor) -> Tensor:
+    return -0.5 * beta[:, None] * x - beta.sqrt()[:, None] * score
 
 
 @flow_drift.also_right
@@ -262,6 +291,57 @@ def levels_exchanged(
     return _ddim(x, eps, a, b, eta, noise, std=lambda *_: std)
 
 
+@ddim_step.mistake(
+    "The standard deviation is subtracted from that of the noise that is left. It is variances that add "
+    "up: `1 - alpha_bar_next - std**2` under the root."
+)
+def deviations_subtracted(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, along=lambda b, s: (1 - b) ** 0.5 - s)
+
+
+@ddim_step.mistake(
+    "Under the root the standard deviation is subtracted from a variance. Square it: `1 - alpha_bar_next "
+    "- std**2`."
+)
+def deviation_not_squared(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, along=lambda b, s: max(0.0, 1 - b - s) ** 0.5)
+
+
+@ddim_step.mistake("You draw noise of your own. Use the one that is given.")
+def ddim_own_noise(
+    x: Tensor, eps: Tensor, alpha_bar: float, alpha_bar_next: float, eta: float, noise: Tensor
+) -> Tensor:
+    return _ddim(x, eps, alpha_bar, alpha_bar_next, eta, torch.randn_like(x))
+
+
+@ddim_step.mistake(
+    "The clean image is clipped. That is often done in samplers, but the formula does not: leave it to the "
+    "caller."
+)
+def ddim_clipped(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, clean=lambda x, e, a: ((x - (1 - a) ** 0.5 * e) / a**0.5).clamp(-1, 1))
+
+
+@ddim_step.mistake(
+    "With `eta` = 1 all noise is fresh in your step. `eta` is a share of DDPM's noise, which is the "
+    "posterior's and leaves room for the predicted one."
+)
+def all_noise_fresh(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, std=lambda a, b, eta: eta * (1 - b) ** 0.5)
+
+
+@ddim_step.mistake(
+    "Predicted and fresh noise are mixed by `1 - eta` and `eta`. Their variances have to add up to `1 - "
+    "alpha_bar_next`, and with `eta` = 1 the predicted noise does not vanish."
+)
+def noises_mixed(
+    x: Tensor, eps: Tensor, alpha_bar: float, alpha_bar_next: float, eta: float, noise: Tensor
+) -> Tensor:
+    image = (x - (1 - alpha_bar) ** 0.5 * eps) / alpha_bar**0.5
+    mixed = (1 - eta) * eps + eta * noise
+    return alpha_bar_next**0.5 * image + (1 - alpha_bar_next) ** 0.5 * mixed
+
+
 @ddim_step.also_right
 def ddim_by_the_posterior(
     x: Tensor, eps: Tensor, alpha_bar: float, alpha_bar_next: float, eta: float, noise: Tensor
@@ -376,6 +456,49 @@ def extremes_alone(steps: Tensor, errors: Tensor) -> Tensor:
 def as_if_doubled(steps: Tensor, errors: Tensor) -> Tensor:
     sorted_errors = errors[steps.argsort()]
     return (sorted_errors[:-1] / sorted_errors[1:]).log2().mean()
+
+
+@convergence_order.mistake(
+    "You average the slopes between neighbours, in which all measurements but the outer ones can cancel. "
+    "Fit a line through all of them."
+)
+def mean_of_neighbours(steps: Tensor, errors: Tensor) -> Tensor:
+    at = steps.argsort()
+    return -(errors[at].log().diff() / steps[at].double().log().diff()).mean()
+
+
+@convergence_order.mistake(
+    "You take slopes between entries as they come. They are in no order: fit a line through all measurements."
+)
+def mean_of_entries(steps: Tensor, errors: Tensor) -> Tensor:
+    return -(errors.log().diff() / steps.double().log().diff()).mean()
+
+
+@convergence_order.mistake("You round. A measured order need not be a whole number.")
+def order_rounded(steps: Tensor, errors: Tensor) -> Tensor:
+    return _order(steps, errors).round()
+
+
+@convergence_order.mistake(
+    "The logarithm of the steps is to base ten, that of the errors is not. Take the same."
+)
+def mixed_logarithms(steps: Tensor, errors: Tensor) -> Tensor:
+    return _order(steps, errors) * np.log(10)
+
+
+@convergence_order.mistake(
+    "The logarithm of the errors is to base ten, that of the steps is not. Take the same."
+)
+def errors_to_base_ten(steps: Tensor, errors: Tensor) -> Tensor:
+    return _order(steps, errors) / np.log(10)
+
+
+@convergence_order.mistake(
+    "Covariance and variance are divided by different counts: by the number of measurements, and by one "
+    "less, as `var` does. In the quotient they have to be the same."
+)
+def mixed_counts(steps: Tensor, errors: Tensor) -> Tensor:
+    return _order(steps, errors) * (len(steps) - 1) / len(steps)
 
 
 @convergence_order.also_right
@@ -494,7 +617,8 @@ def second_at_the_old_place(*arguments: Any) -> Tensor:
 
 
 @heun_step.mistake(
-    "The slope has the wrong sign: it leads from the clean point to x, `(x - denoised) / sigma`."
+    "The step leads away from data. The slope is `(x - denoised) / sigma`, and the step along it, "
+    "`sigma_next - sigma`, is negative: one of the two has the wrong sign."
 )
 def slope_reversed(*arguments: Any) -> Tensor:
     return _heun(*arguments, slope=lambda x, d, s: (d - x) / s)
@@ -525,6 +649,54 @@ def midpoint_method(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: fl
     half = (sigma + sigma_next) / 2
     middle = x + (half - sigma) * slope(x, sigma)
     return (x + (sigma_next - sigma) * slope(middle, half)).detach()
+
+
+@heun_step.mistake(
+    "The step goes with the first slope alone, and half of the second is added: mind the brackets around "
+    "the sum of both."
+)
+def brackets_missing(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    first = (x - denoiser(torch.cat([x, torch.full((len(x), 1), sigma)], dim=1))) / sigma
+    guess = x + (sigma_next - sigma) * first
+    if sigma_next == 0:
+        return guess.detach()
+    second = (guess - denoiser(torch.cat([guess, torch.full((len(x), 1), sigma_next)], dim=1))) / sigma_next
+    return (x + (sigma_next - sigma) * first + second / 2).detach()
+
+
+@heun_step.mistake("The second slope is divided by the old standard deviation. It is that of its own level.")
+def divided_by_the_old_level(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(denoiser, x, sigma, sigma_next, slope=lambda x, d, s: (x - d) / sigma)
+
+
+@heun_step.mistake(
+    "At the last step you return `x` as it came. Only the second slope does not exist there: take Euler's "
+    "step."
+)
+def last_step_left_out(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(denoiser, x, sigma, sigma_next) if sigma_next > 0 else x.clone()
+
+
+@heun_step.mistake("The step is as long as `sigma_next`. It is `sigma_next - sigma`, which is negative.")
+def step_too_long(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    first = (x - denoiser(torch.cat([x, torch.full((len(x), 1), sigma)], dim=1))) / sigma
+    guess = x + sigma_next * first
+    if sigma_next == 0:
+        return guess.detach()
+    second = (guess - denoiser(torch.cat([guess, torch.full((len(x), 1), sigma_next)], dim=1))) / sigma_next
+    return (x + sigma_next * (first + second) / 2).detach()
+
+
+@heun_step.mistake("The noise level stands in front of the points. The denoiser expects it behind.")
+def level_in_front(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    def slope(at: Tensor, s: float) -> Tensor:
+        return (at - denoiser(torch.cat([torch.full((len(at), 1), s), at], dim=1))) / s
+
+    first = slope(x, sigma)
+    guess = x + (sigma_next - sigma) * first
+    if sigma_next == 0:
+        return guess.detach()
+    return (x + (sigma_next - sigma) * (first + slope(guess, sigma_next)) / 2).detach()
 
 
 @heun_step.also_right
@@ -677,6 +849,65 @@ def absolute_error(*arguments: Any) -> Tensor:
     return _velocity(*arguments, reduce=lambda squares: squares.sqrt().mean())
 
 
+@velocity_loss.mistake(
+    "The target leads from the clean point to that on the path. The velocity is that of the whole path, "
+    "`noise - x0`."
+)
+def way_so_far(*arguments: Any) -> Tensor:
+    return _velocity(
+        *arguments,
+        target=lambda x0, e, x: x - x0,
+    )
+
+
+@velocity_loss.mistake("The target is a sum. A velocity is where one goes minus where one comes from.")
+def sum_as_target(*arguments: Any) -> Tensor:
+    return _velocity(*arguments, target=lambda x0, e, x: e + x0)
+
+
+@velocity_loss.mistake("The time stands in front of the points. The model expects it behind.")
+def velocity_time_in_front(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    time = t[:, None]
+    output = model(torch.cat([time, (1 - time) * x0 + time * noise], dim=1))
+    return (output - noise + x0).square().mean()
+
+
+@velocity_loss.mistake(
+    "The times are lined up with the coordinates. Each point has its own: give them an axis of length 1 "
+    "behind."
+)
+def times_along_the_coordinates(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    output = model(torch.cat([(1 - t) * x0 + t * noise, t[:, None]], dim=1))
+    return (output - noise + x0).square().mean()
+
+
+@velocity_loss.mistake(
+    "The squares are summed over the dimensions and averaged over the points. Take the mean over all numbers."
+)
+def velocity_summed_over_dimensions(*arguments: Any) -> Tensor:
+    return _velocity(*arguments, reduce=lambda squares: squares.sum(dim=1).mean())
+
+
+@velocity_loss.mistake("That is one loss a point. Return their mean.")
+def velocity_of_each_point(*arguments: Any) -> Tensor:
+    return _velocity(*arguments, reduce=lambda squares: squares.mean(dim=1))
+
+
+@velocity_loss.mistake("The root of the mean square is not asked for.")
+def velocity_root(*arguments: Any) -> Tensor:
+    return _velocity(*arguments, reduce=lambda squares: squares.mean().sqrt())
+
+
+@velocity_loss.mistake("You draw noise of your own. Use the one that is given.")
+def velocity_own_noise(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    return _velocity(model, x0, torch.randn_like(noise), t)
+
+
+@velocity_loss.mistake("The loss is cut off from the graph: nobody could learn from it.")
+def velocity_detached(*arguments: Any) -> Tensor:
+    return _velocity(*arguments).detach()
+
+
 @velocity_loss.also_right
 def velocity_by_mse(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     x = torch.lerp(x0, noise, t.unsqueeze(1))
@@ -764,6 +995,83 @@ def as_if_midway(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     return ((1 - s) * first + s * second) * 2**0.5
 
 
+@interpolate_noise.mistake(
+    "You multiply by the root of the sum of the squared weights. The variance is too small: divide by it."
+)
+def multiplied_by_the_root(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return ((1 - s) * first + s * second) * ((1 - s).square() + s.square()).sqrt()
+
+
+@interpolate_noise.mistake(
+    "You scale each result to a length of 1. Its variance has to be 1, as that of noise."
+)
+def of_unit_length(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    mixed = (1 - s) * first + s * second
+    return mixed / mixed.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+
+
+@interpolate_noise.mistake(
+    "You scale each result by its own standard deviation. Divide by what theory says, or the ends change."
+)
+def scaled_by_its_own_deviation(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    mixed = (1 - s) * first + s * second
+    return mixed / mixed.std(dim=(1, 2, 3), keepdim=True)
+
+
+@interpolate_noise.mistake(
+    "That goes along the circle at even speed, with sine and cosine. It keeps the variance too, but asked "
+    "for is the straight mixture, divided."
+)
+def along_a_quarter_circle(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    angle = share.reshape(-1, 1, 1, 1) * torch.pi / 2
+    return angle.cos() * first + angle.sin() * second
+
+
+@interpolate_noise.mistake(
+    "That is slerp, with the measured angle between the two. It is close, for two noises are nearly at right "
+    "angles, but asked for is the straight mixture, divided."
+)
+def spherical(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    cosine = (first * second).sum() / (first.norm() * second.norm())
+    angle, s = cosine.acos(), share.reshape(-1, 1, 1, 1)
+    return (((1 - s) * angle).sin() * first + (s * angle).sin() * second) / angle.sin()
+
+
+@interpolate_noise.mistake("Only the difference is divided. The whole mixture is: mind the brackets.")
+def difference_divided(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return first + s * (second - first) / ((1 - s).square() + s.square()).sqrt()
+
+
+@interpolate_noise.mistake(
+    "The weight of the first is chosen so that the squares add up to 1. The variance is kept, but asked for "
+    "is a mixture by `1 - share` and `share`, divided."
+)
+def first_by_what_is_left(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return (1 - s.square()).sqrt() * first + s * second
+
+
+@interpolate_noise.mistake(
+    "The shares are lined up with the columns of the noise. Each gives a noise of its own: give them three "
+    "axes of length 1 behind."
+)
+def shares_along_the_columns(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    return ((1 - share) * first + share * second) / ((1 - share).square() + share.square()).sqrt()
+
+
+@interpolate_noise.mistake(
+    "The shares are lined up with the channels of the noise. Each gives a noise of its own: give them three "
+    "axes of length 1 behind."
+)
+def shares_along_the_channels(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share[:, None, None]
+    return ((1 - s) * first + s * second) / ((1 - s).square() + s.square()).sqrt()
+
+
 @interpolate_noise.also_right
 def mixed_one_by_one(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     made = []
@@ -783,10 +1091,26 @@ def mixed_by_norms(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
 
 
 def _table(
-    rng: Rng, label: str, counts: list[int], means: list[float], spread: float | list[float], seeds: int = 4
+    rng: Rng,
+    label: str,
+    counts: list[int],
+    means: list[float],
+    spread: float | list[float],
+    seeds: int = 4,
+    outlier: bool = False,
+    alike: bool = False,
 ) -> Case:
-    """Distances whose seeds scatter by ``spread``, with the means exactly as given."""
+    """Distances whose seeds scatter by ``spread``, with the means exactly as given.
+
+    With ``outlier`` one seed of each lies far above the others. Where all are ``alike`` the seeds of one
+    count scatter as those of another.
+    """
     noise = rng.normal(size=(len(counts), seeds))
+    if outlier:
+        noise = 0.01 * noise
+        noise[np.arange(len(counts)), rng.integers(seeds, size=len(counts))] += 1
+    if alike:
+        noise = noise[:1] + 0.01 * noise
     noise = noise - noise.mean(axis=1, keepdims=True)
     noise /= noise.std(axis=1, ddof=1, keepdims=True)
     scale = rng.uniform(0.7, 3.0)
@@ -800,19 +1124,34 @@ def _table(
 
 def _choice_cases(rng: Rng) -> Iterator[Case]:
     def case(
-        label: str, counts: list[int], means: list[float], spread: float | list[float], seeds: int = 4
+        label: str,
+        counts: list[int],
+        means: list[float],
+        spread: float | list[float],
+        seeds: int = 4,
+        **options: bool,
     ) -> Case:
-        return _table(rng, label, counts, means, spread, seeds)
+        return _table(rng, label, counts, means, spread, seeds, **options)
 
-    yield case("quality levels off", [5, 10, 20, 40, 80], [30, 12, 6.5, 6.05, 6.0], 0.1)
-    yield case("the second best is as good as the best", [8, 16, 32, 64], [20, 9, 5.02, 5.0], 0.1)
-    yield case("more is always better", [4, 8, 16, 32], [40, 20, 10, 5], 0.2)
+    yield case("quality levels off", [5, 10, 20, 40, 80], [30.0, 12.0, 6.5, 6.05, 6.0], 0.1)
+    yield case("the second best is as good as the best", [8, 16, 32, 64], [20.0, 9.0, 5.02, 5.0], 0.1)
+    yield case("more is always better", [4, 8, 16, 32], [40.0, 20.0, 10.0, 5.0], 0.2)
     yield case("few are as good as many", [6, 12, 24, 48], [5.1, 5.05, 5.12, 5.0], 0.5)
-    yield case("the most are worse again", [10, 20, 40, 100], [9, 4.0, 4.03, 6], 0.1)
-    yield case("a difference of three errors", [10, 20, 40], [8, 5.3, 5.0], 0.2, 8)
-    yield case("a difference of one error and a half", [10, 20, 40], [8, 5.21, 5.0], 0.2)
-    yield case("one count whose seeds scatter", [10, 20, 40], [9, 5.8, 5.0], [0.1, 1.0, 0.1], 12)
-    yield case("scattered seeds, many of them", [10, 20, 40], [9, 5.5, 5.0], 0.4, 12)
+    yield case("the most are worse again", [10, 20, 40, 100], [9.0, 4.0, 4.03, 6.0], 0.1)
+    yield case("a difference of three errors", [10, 20, 40], [8.0, 5.3, 5.0], 0.2, 8)
+    yield case("a difference of one error and a half", [10, 20, 40], [8.0, 5.21, 5.0], 0.2)
+    yield case("one count whose seeds scatter", [10, 20, 40], [9.0, 5.8, 5.0], [0.1, 1.0, 0.1], 12)
+    yield case("scattered seeds, many of them", [10, 20, 40], [9.0, 5.5, 5.0], 0.4, 12)
+    yield case("many seeds, a difference below one error", [10, 20, 40], [9.0, 5.12, 5.0], 0.4, 12)
+    yield case("two seeds each", [10, 20, 40], [8.0, 5.34, 5.0], 0.2, 2)
+    yield case("two seeds each, and a larger difference", [10, 20, 40], [8.0, 5.48, 5.0], 0.2, 2)
+    yield case("a difference of two errors and a half", [10, 20, 40], [8.0, 5.24, 5.0], 0.2, 8)
+    yield case("the best count scatters", [10, 20, 40], [9.0, 5.9, 5.0], [0.1, 0.1, 1.1])
+    yield case("the cheaper count scatters", [10, 20, 40], [9.0, 5.9, 5.0], [0.1, 1.1, 0.1])
+    yield case("one seed that went wrong", [10, 20, 40], [9.0, 5.8, 5.0], [0.1, 1.0, 0.1], 8, outlier=True)
+    yield case("one count that is poor scatters widely", [10, 20, 40], [20.0, 5.5, 5.0], [6.0, 0.2, 0.2])
+    yield case("each a little worse than the one before", [5, 10, 20, 40], [9.0, 5.4, 5.2, 5.0], 0.2)
+    yield case("seeds that scatter alike", [10, 20, 40], [8.0, 5.21, 5.0], 0.2, alike=True)
 
 
 def _choose(
@@ -841,7 +1180,7 @@ choose_evaluations = Exercise(points=2, minutes=15, reference=_choose_reference,
 
 
 @choose_evaluations.mistake(
-    "You take the lowest mean. Asked for is the *cheapest* that cannot be told from it."
+    "You take the lowest mean. Asked for is the cheapest that cannot be told from it."
 )
 def lowest_mean(evaluations: Tensor, distances: Tensor) -> int:
     return int(evaluations[distances.mean(dim=1).argmin()])
@@ -885,6 +1224,119 @@ def best_seed(evaluations: Tensor, distances: Tensor) -> int:
 @choose_evaluations.mistake("You return the distance. Asked for is the number of evaluations.")
 def the_distance(evaluations: Tensor, distances: Tensor) -> float:
     return float(distances.mean(dim=1).min())
+
+
+@choose_evaluations.mistake(
+    "You take the error of the best alone. The other mean has one, too: the variances of both means add up."
+)
+def error_of_the_best(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, error=lambda a, best: (a[best].var() / a.shape[1]).sqrt())
+
+
+@choose_evaluations.mistake(
+    "You leave out the error of the best. Its mean has one, too: the variances of both means add up."
+)
+def error_of_the_other(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, error=lambda a, best: (a.var(dim=1) / a.shape[1]).sqrt())
+
+
+@choose_evaluations.mistake(
+    "You add the errors of the two means. It is their squares that add up: take the root of the sum."
+)
+def errors_added(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(
+        evaluations,
+        distances,
+        error=lambda a, best: (a.std(dim=1) + a[best].std()) / a.shape[1] ** 0.5,
+    )
+
+
+@choose_evaluations.mistake(
+    "You divide standard deviations by the number of seeds. It is variances that are divided by it: the "
+    "error falls with its root."
+)
+def root_of_the_seeds_forgotten(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(
+        evaluations,
+        distances,
+        error=lambda a, best: (a.var(dim=1) + a[best].var()).sqrt() / a.shape[1],
+    )
+
+
+@choose_evaluations.mistake("You compare with the variance of the difference. Take its root.")
+def variance_of_the_difference(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, error=lambda a, best: (a.var(dim=1) + a[best].var()) / a.shape[1])
+
+
+@choose_evaluations.mistake(
+    "Your variance is that of these seeds themselves. To infer that of all seeds divide by one less than "
+    "their number, as `var` does if left alone."
+)
+def variance_of_these_seeds(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(
+        evaluations,
+        distances,
+        error=lambda a, best: (
+            (a.var(dim=1, unbiased=False) + a[best].var(unbiased=False)) / a.shape[1]
+        ).sqrt(),
+    )
+
+
+@choose_evaluations.mistake("You compare medians. Asked for is a comparison of means.")
+def by_medians(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, center=lambda a: a.median(dim=1).values)
+
+
+@choose_evaluations.mistake("You ask for three standard errors. Two are asked for.")
+def three_errors(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, factor=3.0)
+
+
+@choose_evaluations.mistake(
+    "You take the first entry that is good enough. The table is in no order: take the fewest evaluations."
+)
+def first_of_the_good(evaluations: Tensor, distances: Tensor) -> int:
+    means, variances = distances.mean(dim=1), distances.var(dim=1) / distances.shape[1]
+    best = means.argmin()
+    good = means - means[best] <= 2 * (variances + variances[best]).sqrt()
+    return int(evaluations[good][0])
+
+
+@choose_evaluations.mistake("You take the dearest of those that are good enough. Asked for is the cheapest.")
+def dearest_of_the_good(evaluations: Tensor, distances: Tensor) -> int:
+    means, variances = distances.mean(dim=1), distances.var(dim=1) / distances.shape[1]
+    best = means.argmin()
+    good = means - means[best] <= 2 * (variances + variances[best]).sqrt()
+    return int(evaluations[good].max())
+
+
+@choose_evaluations.mistake(
+    "You allow for a fixed share of the distance. How much two means may differ by chance is told by the "
+    "scatter of their seeds."
+)
+def within_a_tenth(evaluations: Tensor, distances: Tensor) -> int:
+    means = distances.mean(dim=1)
+    return int(evaluations[means <= 1.1 * means.min()].min())
+
+
+@choose_evaluations.mistake(
+    "You compare each number of evaluations with the next larger one. Small losses add up: compare each "
+    "with the best."
+)
+def compared_with_the_next(evaluations: Tensor, distances: Tensor) -> int:
+    at = evaluations.argsort(descending=True)
+    means = distances.mean(dim=1)[at]
+    variances = distances.var(dim=1)[at] / distances.shape[1]
+    worse = means.diff() > 2 * (variances[1:] + variances[:-1]).sqrt()
+    return int(evaluations[at][int(worse.nonzero()[0]) if worse.any() else -1])
+
+
+@choose_evaluations.mistake(
+    "You pair the seeds of two numbers of evaluations. Take the variances of both means by themselves and "
+    "add them."
+)
+def seeds_paired(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, error=lambda a, best: (a - a[best]).std(dim=1) / a.shape[1] ** 0.5)
 
 
 @choose_evaluations.also_right
