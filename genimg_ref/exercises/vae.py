@@ -559,6 +559,14 @@ def parameters_exchanged(*arguments: Tensor) -> Tensor:
 
 
 @score_function_gradients.mistake(
+    "All signs are reversed: values minus baseline, not the other way round. Asked for is the gradient of "
+    "E f(z), in whose direction f grows."
+)
+def all_signs(*arguments: Tensor) -> Tensor:
+    return -_score(*arguments)
+
+
+@score_function_gradients.mistake(
     "In both scores sigma stands where the variance belongs: divide by `log_variance.exp()`, without a half."
 )
 def sigma_for_the_variance(*arguments: Tensor) -> Tensor:
@@ -817,6 +825,13 @@ def bound_averaged(*arguments: Any) -> Tensor:
 @evidence_lower_bound.mistake("That is the sum over the batch. Return the bound of each image: `(batch,)`.")
 def bound_summed(*arguments: Any) -> Tensor:
     return _bound(*arguments).sum()
+
+
+@evidence_lower_bound.mistake(
+    "The noise is added as it is, so that each posterior has variance 1. Scale it by sigma."
+)
+def bound_noise_unscaled(*arguments: Any) -> Tensor:
+    return _bound(*arguments, draw=lambda m, v, e: m + e)
 
 
 @evidence_lower_bound.mistake("`log_variance` itself scales the noise. Sigma is the exponential of its half.")
@@ -1348,7 +1363,7 @@ def small_number_added(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
 )
 def largest_of_the_batch(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
     log_weights = log_joint - log_posterior
-    top = log_weights.detach().max()
+    top = log_weights.max()
     return (log_weights - top).exp().mean(dim=0).log() + top
 
 
@@ -1358,6 +1373,13 @@ def largest_of_the_batch(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
 )
 def without_log_k(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
     return (log_joint - log_posterior).logsumexp(dim=0)
+
+
+@importance_weighted_bound.mistake(
+    "That is the loss, the bound with its sign reversed. Asked for is the bound itself."
+)
+def iwae_loss(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
+    return -_iwae(log_joint, log_posterior)
 
 
 @importance_weighted_bound.mistake("log k is added. A mean is the sum divided by k: subtract it.")
@@ -1555,7 +1577,7 @@ def _latents_cases(rng: Rng) -> Iterator[Case]:
     yield case("one dimension is centred elsewhere", latent=7, active=6, shift=(2, 2.5))
     yield case("one dimension is centred elsewhere, on the other side", latent=7, active=7, shift=(1, -2.5))
     yield case("all dimensions are centred elsewhere", latent=5, active=5, shift=(slice(None), 2.2))
-    yield case("the codes of one dimension lie three times too wide", latent=6, active=6, wide=(3, 4.0))
+    yield case("the codes of one dimension lie far too wide", latent=6, active=6, wide=(3, 6.0))
     yield case("the posteriors of one dimension are too wide", latent=6, active=5, noisy=True)
     yield case("half the posteriors of one dimension are too wide", latent=7, active=6, sometimes=True)
     yield case(
@@ -1697,6 +1719,22 @@ def averaged_over_dimensions(*arguments: Tensor) -> str:
 
 
 @diagnose_latents.mistake(
+    "You find a mismatch only where all dimensions are off. One is enough: samples from the prior miss its "
+    "codes."
+)
+def all_have_to_be_off(*arguments: Tensor) -> str:
+    def centre(means: Tensor) -> Tensor:
+        return torch.zeros(means.shape[1])
+
+    def width(means: Tensor, log_variances: Tensor) -> Tensor:
+        off = means.mean(dim=0).abs() > 1
+        off |= means.var(dim=0) + log_variances.exp().mean(dim=0) > 2
+        return 9.0 * off.all(dim=0, keepdim=True)
+
+    return _diagnose_latents(*arguments, centre=centre, width=width)
+
+
+@diagnose_latents.mistake(
     "Codes that lie too wide are missed. The variance of all codes together is that of the means plus"
     " the mean of the variances."
 )
@@ -1721,8 +1759,8 @@ def variances_alone(*arguments: Tensor) -> str:
 
 
 @diagnose_latents.mistake(
-    "You average the log-variances and take the exponential afterwards. What adds to the variance of the "
-    "means is the mean of the variances: the exponential comes first."
+    "You average the log-variances, and take the exponential afterwards or not at all. What adds to the "
+    "variance of the means is the mean of the variances: the exponential comes first."
 )
 def width_of_the_typical_posterior(*arguments: Tensor) -> str:
     return _diagnose_latents(*arguments, width=lambda m, v: m.var(dim=0) + v.mean(dim=0).exp())
@@ -1774,8 +1812,8 @@ def signed_share(*arguments: Tensor) -> str:
 
 
 @diagnose_latents.mistake(
-    "Overfitting is found where bounds are positive and nowhere else: a negative test bound turns the sign "
-    "of the quotient. Divide by its absolute value."
+    "Overfitting is found where bounds are positive and nowhere else: negative ones turn the comparison "
+    "round. Divide the difference, with its sign, by the absolute value of the test bound."
 )
 def share_of_a_negative(*arguments: Tensor) -> str:
     return _diagnose_latents(*arguments, gap=lambda train, test: (train.mean() - test.mean()) / test.mean())
@@ -1790,8 +1828,8 @@ def times_a_factor(*arguments: Tensor) -> str:
 
 
 @diagnose_latents.mistake(
-    "You compare the difference of the bounds with a fixed number of nats. What is little for a bound of 900"
-    " is much for one of 70: divide by the size of the test bound."
+    "You measure the difference of the bounds in nats, or in standard errors. What is little for a bound of "
+    "900 is much for one of 70: divide by the size of the test bound."
 )
 def ten_nats(*arguments: Tensor) -> str:
     return _diagnose_latents(*arguments, gap=lambda train, test: (train.mean() - test.mean() - 10).sign())
@@ -2029,6 +2067,17 @@ def differences_summed(*arguments: Any) -> list[Tensor]:
         *arguments,
         loss=lambda v, e, c: (e - v.detach()).square().sum() + c * (v - e.detach()).square().sum(),
     )
+
+
+@quantise.mistake(
+    "The squared differences are summed over each image, and averaged over the images alone. The mean is "
+    "over all numbers."
+)
+def mean_over_images(*arguments: Any) -> list[Tensor]:
+    def loss(v: Tensor, e: Tensor, c: float) -> Tensor:
+        return ((e - v.detach()).square().sum() + c * (v - e.detach()).square().sum()) / len(v)
+
+    return _quantise(*arguments, loss=loss)
 
 
 @quantise.mistake(

@@ -340,11 +340,6 @@ def draws_first(values, z, mean, log_variance):
     return scores(values, z, mean, log_variance).transpose(0, 1)
 
 
-@wrong("score_function_gradients")
-def for_descent(values, z, mean, log_variance):
-    return -scores(values, z, mean, log_variance)
-
-
 @right("score_function_gradients")
 def gain_from_pairs(values, z, mean, log_variance):
     n = len(values)
@@ -398,12 +393,6 @@ def draw_with_own_noise(encoder, decoder, images, noise):
 def noise_decoded(encoder, decoder, images, noise):
     mean, log_variance, _ = parts(encoder, images, noise)
     return likelihood(decoder(noise), images) - kl_terms(mean, log_variance).sum(dim=1)
-
-
-@wrong("evidence_lower_bound")
-def noise_unscaled(encoder, decoder, images, noise):
-    mean, log_variance, _ = parts(encoder, images, noise)
-    return likelihood(decoder(mean + noise), images) - kl_terms(mean, log_variance).sum(dim=1)
 
 
 @wrong("evidence_lower_bound")
@@ -759,11 +748,6 @@ def q_without_gradient(log_joint, log_posterior):
 
 
 @wrong("importance_weighted_bound")
-def loss(log_joint, log_posterior):
-    return -from_weights(log_joint - log_posterior)
-
-
-@wrong("importance_weighted_bound")
 def weights_constant(log_joint, log_posterior):
     log_weights = log_joint - log_posterior
     shares = log_weights.softmax(dim=0).detach()
@@ -839,13 +823,6 @@ def mean_squares_are_alive(means, log_variances, train_bound, test_bound):
 def log_variances_for_variances(means, log_variances, train_bound, test_bound):
     everything = means.var(dim=0) + log_variances.mean(dim=0)
     off = (means.mean(dim=0).abs() > 1).any() or (everything > 2).any()
-    return verdict_of(living(means) <= means.shape[1] / 2, off, by_heart(train_bound, test_bound))
-
-
-@wrong("diagnose_latents")
-def all_dimensions_have_to_be_off(means, log_variances, train_bound, test_bound):
-    everything = means.var(dim=0) + log_variances.exp().mean(dim=0)
-    off = ((means.mean(dim=0).abs() > 1) | (everything > 2)).all()
     return verdict_of(living(means) <= means.shape[1] / 2, off, by_heart(train_bound, test_bound))
 
 
@@ -972,14 +949,6 @@ def weights_that_add_to_one(features, codebook, commitment):
 def commitment_squared(features, codebook, commitment):
     codes = chosen_codes(features, codebook)
     return features + (codes - features).detach(), two_terms(features, codes, commitment**2)
-
-
-@wrong("quantise")
-def mean_over_images_of_sums(features, codebook, commitment):
-    codes = chosen_codes(features, codebook)
-    loss = (codes - features.detach()).square().flatten(1).sum(dim=1).mean()
-    loss = loss + commitment * (features - codes.detach()).square().flatten(1).sum(dim=1).mean()
-    return features + (codes - features).detach(), loss
 
 
 @wrong("quantise")
