@@ -27,10 +27,12 @@ def _gaussian_kl_cases(rng: Rng) -> Iterator[Case]:
         return call(label, mean=mean, log_variance=log_variance, gradients=["mean", "log_variance"])
 
     yield case("five images and three latents", _normal(rng, 5, 3), _normal(rng, 5, 3))
-    yield case("as many images as latents", _normal(rng, 4, 4, mean=1), _normal(rng, 4, 4, mean=-1))
-    yield case("a single image", _normal(rng, 1, 7), _normal(rng, 1, 7))
+    yield case("as many images as latents", _normal(rng, 4, 4, mean=1.0), _normal(rng, 4, 4, mean=-1.0))
+    above_one = rng.uniform(0.2, 2, size=(1, 7)).astype("float32")
+    yield case("a single image, variances above one", _normal(rng, 1, 7), above_one)
     wide = rng.uniform(-14, 5, size=(3, 6)).astype("float32")
-    yield case("variances from a millionth to a hundred", _normal(rng, 3, 6, scale=3), wide)
+    wide[0, :2] = -14, 5
+    yield case("variances from a millionth to a hundred", _normal(rng, 3, 6, scale=3.0), wide)
     yield case("the prior itself", np.zeros((2, 3), "float32"), np.zeros((2, 3), "float32"))
 
 
@@ -47,6 +49,14 @@ gaussian_kl = Exercise(points=2, minutes=15, reference=_gaussian_kl, cases=_gaus
 )
 def kl_variance_without_exp(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance - 1 - log_variance.log()).sum(dim=1)
+
+
+@gaussian_kl.mistake(
+    "The logarithm is taken twice: `log_variance` is that of the variance already, and of a negative number "
+    "there is none."
+)
+def kl_logarithm_twice(mean: Tensor, log_variance: Tensor) -> Tensor:
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance.log()).sum(dim=1)
 
 
 @gaussian_kl.mistake(
@@ -219,10 +229,10 @@ def _reparameterise_cases(rng: Rng) -> Iterator[Case]:
             gradients=["mean", "log_variance"],
         )
 
-    yield case("six images and four latents", _normal(rng, 6, 4, mean=2), _normal(rng, 6, 4, mean=-1))
-    yield case("as many images as latents", _normal(rng, 5, 5), _normal(rng, 5, 5, mean=1))
-    yield case("a single image", _normal(rng, 1, 3), _normal(rng, 1, 3, mean=-2))
-    yield case("a single latent", _normal(rng, 4, 1), _normal(rng, 4, 1, mean=1))
+    yield case("six images and four latents", _normal(rng, 6, 4, mean=2.0), _normal(rng, 6, 4, mean=-1.0))
+    yield case("as many images as latents", _normal(rng, 5, 5), _normal(rng, 5, 5, mean=1.0))
+    yield case("a single image", _normal(rng, 1, 3), _normal(rng, 1, 3, mean=-2.0))
+    yield case("a single latent", _normal(rng, 4, 1), _normal(rng, 4, 1, mean=1.0))
     wide = rng.uniform(-12, 5, size=(3, 8)).astype("float32")
     yield case("variances from tiny to large", _normal(rng, 3, 8), wide)
 
@@ -255,7 +265,7 @@ def log_variance_as_sigma(mean: Tensor, log_variance: Tensor, rng: torch.Generat
 
 @reparameterise.mistake(
     "The noise is scaled by the variance. A draw has standard deviation sigma: the exponential of "
-    "*half* the `log_variance`."
+    "half the `log_variance`."
 )
 def variance_as_sigma(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     return _draw(mean, log_variance, rng, std=torch.exp)
@@ -269,7 +279,15 @@ def root_of_log_variance(mean: Tensor, log_variance: Tensor, rng: torch.Generato
 
 
 @reparameterise.mistake(
-    "Sigma is the exponential of *minus* half the log-variance: large where it should be small."
+    "You take the exponential of the root of `log_variance`, and of negative numbers there is none. The order"
+    " is the other one: the root of the exponential."
+)
+def exponential_of_the_root(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+    return _draw(mean, log_variance, rng, std=lambda v: v.sqrt().exp())
+
+
+@reparameterise.mistake(
+    "Sigma is the exponential of minus half the log-variance: large where it should be small."
 )
 def sigma_inverted(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     return _draw(mean, log_variance, rng, std=lambda v: (-v / 2).exp())
@@ -305,7 +323,7 @@ def one_row_of_noise(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -
 
 
 @reparameterise.mistake(
-    "All images share one row of noise. Each needs its own: draw as many numbers as `mean` has."
+    "Only the first row of the noise is used, for all images. Each image has a row of its own."
 )
 def first_row_of_noise(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     return _draw(mean, log_variance, rng, noise=lambda m, g: torch.randn(m.shape, generator=g)[:1])
@@ -383,20 +401,20 @@ def through_a_square_root(mean: Tensor, log_variance: Tensor, rng: torch.Generat
 
 def _score_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, draws: int, latent: int, *, level: float = 0.0, spread: float = 1.0) -> Case:
-        mean, log_variance = _normal(rng, latent, mean=1), _normal(rng, latent, scale=spread)
+        mean, log_variance = _normal(rng, latent, mean=1.0), _normal(rng, latent, scale=spread)
         z = mean + np.exp(log_variance / 2) * _normal(rng, draws, latent)
         return call(
             label,
-            values=_normal(rng, draws, mean=level, scale=2),
+            values=_normal(rng, draws, mean=level, scale=2.0),
             z=z.astype("float32"),
             mean=mean,
             log_variance=log_variance,
         )
 
     yield case("six draws of three latents", 6, 3)
-    yield case("as many draws as latents", 4, 4, level=3)
+    yield case("as many draws as latents", 4, 4, level=3.0)
     yield case("two draws", 2, 5)
-    yield case("values far from zero", 7, 2, level=-200)
+    yield case("values far from zero", 7, 2, level=-200.0)
     yield case("variances far from one", 5, 3, spread=2.5)
 
 
@@ -468,7 +486,7 @@ def noise_for_the_mean(*arguments: Tensor) -> Tensor:
 
 
 @score_function_gradients.mistake(
-    "The derivative with regard to the mean is `(z - mean)` *divided by* the variance."
+    "The derivative with regard to the mean is `(z - mean)` divided by the variance."
 )
 def distance_for_the_mean(*arguments: Tensor) -> Tensor:
     return _score(*arguments, to_mean=lambda noise, std: noise * std)
@@ -538,6 +556,25 @@ def averaged_over_draws(*arguments: Tensor) -> Tensor:
 @score_function_gradients.mistake("Log-variance first, then the mean: the order asked for is the other one.")
 def parameters_exchanged(*arguments: Tensor) -> Tensor:
     return _score(*arguments).flip(0)
+
+
+@score_function_gradients.mistake(
+    "All signs are reversed: values minus baseline, not the other way round. Asked for is the gradient of "
+    "E f(z), in whose direction f grows."
+)
+def all_signs(*arguments: Tensor) -> Tensor:
+    return -_score(*arguments)
+
+
+@score_function_gradients.mistake(
+    "In both scores sigma stands where the variance belongs: divide by `log_variance.exp()`, without a half."
+)
+def sigma_for_the_variance(*arguments: Tensor) -> Tensor:
+    return _score(
+        *arguments,
+        to_mean=lambda noise, std: noise,
+        to_log_variance=lambda noise, std: (noise.square() * std - 1) / 2,
+    )
 
 
 @score_function_gradients.mistake(
@@ -612,7 +649,7 @@ def _bound_cases(rng: Rng) -> Iterator[Case]:
     yield case("five images of nine pixels, three latents", 5, 9, 3)
     yield case("as many images as pixels and latents", 4, 4, 4)
     yield case("a single image", 1, 7, 2)
-    yield case("a decoder that is very sure", 3, 8, 2, sure=300)
+    yield case("a decoder that is very sure", 3, 8, 2, sure=300.0)
 
 
 def _bound(
@@ -665,7 +702,7 @@ def bound_as_printed(*arguments: Any) -> Tensor:
 
 
 @evidence_lower_bound.mistake(
-    "You decode the *mean* of the posterior. The expectation is over draws from q: with the mean alone "
+    "You decode the mean of the posterior. The expectation is over draws from q: with the mean alone "
     "the noise costs nothing, and what comes out bounds nothing."
 )
 def decodes_the_mean(*arguments: Any) -> Tensor:
@@ -696,6 +733,57 @@ def kl_of_the_batch(*arguments: Any) -> Tensor:
 @evidence_lower_bound.mistake("The log-likelihood is one number for the whole batch. Each image has its own.")
 def likelihood_of_the_batch(*arguments: Any) -> Tensor:
     return _bound(*arguments, likelihood=lambda a, x: _pixel_sum(a, x).mean())
+
+
+@evidence_lower_bound.mistake(
+    "The log-likelihood is averaged over the pixels and over the batch, as PyTorch's cross-entropy does by "
+    'itself. With `reduction="none"` it gives all numbers: sum them over the pixels of each image.'
+)
+def likelihood_as_printed(*arguments: Any) -> Tensor:
+    return _bound(*arguments, likelihood=lambda a, x: -F.binary_cross_entropy_with_logits(a, x))
+
+
+@evidence_lower_bound.mistake(
+    "The log-likelihood is summed over the batch, too: each image then gets that of all. With "
+    '`reduction="none"` there are all numbers: sum them over the pixels of each image.'
+)
+def likelihood_summed_over_the_batch(*arguments: Any) -> Tensor:
+    return _bound(*arguments, likelihood=lambda a, x: _pixel_sum(a, x).sum())
+
+
+@evidence_lower_bound.mistake(
+    "The divergence is still a mean over the batch and the latent dimensions. It is a sum over the latent "
+    "dimensions, and each image has its own."
+)
+def kl_as_printed(*arguments: Any) -> Tensor:
+    return _bound(*arguments, divergence=lambda m, v: _kl_numbers(m, v).mean())
+
+
+@evidence_lower_bound.mistake(
+    "The divergence is summed over the batch, too: each image then pays for all. Sum over `dim=1` alone."
+)
+def kl_summed_over_the_batch(*arguments: Any) -> Tensor:
+    return _bound(*arguments, divergence=lambda m, v: _kl_numbers(m, v).sum())
+
+
+@evidence_lower_bound.mistake(
+    "The log-likelihood is a sum now. Two things are left: what is decoded is the mean and not a draw, and "
+    "the divergence is an average."
+)
+def only_the_likelihood_mended(*arguments: Any) -> Tensor:
+    return _bound(*arguments, draw=lambda m, v, e: m, divergence=lambda m, v: _kl_numbers(m, v).mean())
+
+
+@evidence_lower_bound.mistake(
+    "The divergence is a sum now. Two things are left: what is decoded is the mean and not a draw, and the "
+    "log-likelihood is an average."
+)
+def only_the_divergence_mended(*arguments: Any) -> Tensor:
+    return _bound(
+        *arguments,
+        draw=lambda m, v, e: m,
+        likelihood=lambda a, x: -F.binary_cross_entropy_with_logits(a, x),
+    )
 
 
 @evidence_lower_bound.mistake(
@@ -739,13 +827,20 @@ def bound_summed(*arguments: Any) -> Tensor:
     return _bound(*arguments).sum()
 
 
+@evidence_lower_bound.mistake(
+    "The noise is added as it is, so that each posterior has variance 1. Scale it by sigma."
+)
+def bound_noise_unscaled(*arguments: Any) -> Tensor:
+    return _bound(*arguments, draw=lambda m, v, e: m + e)
+
+
 @evidence_lower_bound.mistake("`log_variance` itself scales the noise. Sigma is the exponential of its half.")
 def bound_log_variance_as_sigma(*arguments: Any) -> Tensor:
     return _bound(*arguments, draw=lambda m, v, e: m + v * e)
 
 
 @evidence_lower_bound.mistake(
-    "The noise is scaled by the variance. Sigma is the exponential of *half* the log-variance."
+    "The noise is scaled by the variance. Sigma is the exponential of half the log-variance."
 )
 def bound_variance_as_sigma(*arguments: Any) -> Tensor:
     return _bound(*arguments, draw=lambda m, v, e: m + v.exp() * e)
@@ -787,7 +882,7 @@ def targets_binarised(*arguments: Any) -> Tensor:
 
 
 @evidence_lower_bound.mistake(
-    "The divergence is added. It is a price: the bound is reconstruction *minus* divergence."
+    "The divergence is added. It is a price: the bound is reconstruction minus divergence."
 )
 def kl_added(*arguments: Any) -> Tensor:
     return _bound(*arguments, sign=1.0)
@@ -972,6 +1067,27 @@ def without_log_std(*arguments: Tensor) -> Tensor:
 
 
 @bits_per_dimension.mistake(
+    "-log sigma counts once an image. The density of every number has it: put it inside the sum."
+)
+def log_std_once(prediction: Tensor, images: Tensor, log_std: Tensor, kl: Tensor) -> Tensor:
+    def pixel(away: Tensor, s: Tensor) -> Tensor:
+        return -0.5 * (away / s.exp()).square() - 0.5 * math.log(2 * math.pi)
+
+    return _bits(prediction, images, log_std, kl + log_std, pixel=pixel)
+
+
+@bits_per_dimension.mistake(
+    "The log-density is averaged over the dimensions, and then divided by their number once more. The bound"
+    " holds their sum."
+)
+def density_averaged(*arguments: Tensor) -> Tensor:
+    def pixel(away: Tensor, s: Tensor) -> Tensor:
+        return (-0.5 * (away / s.exp()).square() - s - 0.5 * math.log(2 * math.pi)) / away[0].numel()
+
+    return _bits(*arguments, pixel=pixel)
+
+
+@bits_per_dimension.mistake(
     "That is half the squared error over the variance, and no density: both -log sigma and -log(2 pi) /"
     " 2 are missing."
 )
@@ -997,7 +1113,7 @@ def divided_by_sigma(*arguments: Tensor) -> Tensor:
 
 
 @bits_per_dimension.mistake(
-    "The log-density has -log of the *variance* in it, twice what belongs there: -log sigma, or half "
+    "The log-density has -log of the variance in it, twice what belongs there: -log sigma, or half "
     "the logarithm of the variance."
 )
 def log_of_the_variance(*arguments: Tensor) -> Tensor:
@@ -1082,7 +1198,15 @@ def width_once(prediction: Tensor, images: Tensor, log_std: Tensor, kl: Tensor) 
     return _bits(prediction, images, log_std, kl - math.log(LEVEL), width=1.0)
 
 
-@bits_per_dimension.mistake("The divergence raises the likelihood: the bound is log-likelihood *minus* `kl`.")
+@bits_per_dimension.mistake(
+    "The logarithm of the width is in bits, and is divided by log 2 once more. Take the natural one, as for "
+    "the density."
+)
+def width_in_bits(*arguments: Tensor) -> Tensor:
+    return _bits(*arguments, width=math.exp(math.log2(LEVEL)))
+
+
+@bits_per_dimension.mistake("The divergence raises the likelihood: the bound is log-likelihood minus `kl`.")
 def bits_kl_added(*arguments: Tensor) -> Tensor:
     return _bits(*arguments, sign=1.0)
 
@@ -1118,6 +1242,13 @@ def by_pixels(*arguments: Tensor) -> Tensor:
         return images.shape[2] * images.shape[3]
 
     return _bits(*arguments, dimensions=pixels)
+
+
+@bits_per_dimension.mistake(
+    "You divide by the numbers of the whole batch, `images.numel()`. Count those of one image."
+)
+def by_the_batch(*arguments: Tensor) -> Tensor:
+    return _bits(*arguments, dimensions=lambda images: images.numel())
 
 
 @bits_per_dimension.mistake(
@@ -1160,21 +1291,28 @@ def bits_image_by_image(prediction: Tensor, images: Tensor, log_std: Tensor, kl:
 
 
 def _iwae_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, samples: int, batch: int, *, level: float = -3.0, spread: float = 1.5) -> Case:
-        log_q = _normal(rng, samples, batch, mean=-2)
-        log_p = log_q + _normal(rng, samples, batch, mean=level, scale=spread)
+    def case(
+        label: str, samples: int, batch: int, *, level: float | list[float] = -3.0, spread: float = 1.5
+    ) -> Case:
+        log_q = _normal(rng, samples, batch, mean=-2.0)
+        log_p = log_q + np.array(level) + _normal(rng, samples, batch, scale=spread)
+        # multiples of 1/64, so that their difference is exact however large they are
+        log_p, log_q = (np.round(64 * x) / 64 for x in (log_p, log_q))
         return call(
             label,
             log_joint=log_p.astype("float32"),
-            log_posterior=log_q,
+            log_posterior=log_q.astype("float32"),
             gradients=["log_joint", "log_posterior"],
         )
 
     yield case("seven samples of three images", 7, 3)
     yield case("as many samples as images", 4, 4)
     yield case("a single sample", 1, 5)
-    yield case("images of many pixels", 6, 2, level=-700, spread=4)
-    yield case("weights above one", 5, 3, level=120)
+    yield case("images of many pixels", 6, 2, level=-700.0, spread=4.0)
+    yield case("weights above one", 5, 3, level=120.0)
+    yield case("images of very different size", 5, 3, level=[-1500.0, -3000.0, -200.0])
+    yield case("densities of large images", 4, 2, level=1500.0, spread=3.0)
+    yield case("samples whose weights lie far apart", 8, 3, level=-240.0, spread=150.0)
 
 
 def _iwae(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
@@ -1182,7 +1320,7 @@ def _iwae(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
 
 
 importance_weighted_bound = Exercise(
-    points=2, minutes=15, reference=_iwae, cases=_iwae_cases, rtol=1e-4, atol=1e-4
+    points=2, minutes=15, reference=_iwae, cases=_iwae_cases, rtol=1e-3, atol=1e-3
 )
 
 
@@ -1203,11 +1341,45 @@ def weights_underflow(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
 
 
 @importance_weighted_bound.mistake(
-    "That is the logarithm of the *sum* of the weights. Subtract log k, or more samples raise it by "
+    "The weights are formed by `exp`, in double precision. That puts the limit off, from e^-103 to e^-745, "
+    "and a larger image goes past it. `torch.logsumexp` has none."
+)
+def weights_underflow_later(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
+    weights = (log_joint.double() - log_posterior.double()).exp()
+    return weights.mean(dim=0).log().float()
+
+
+@importance_weighted_bound.mistake(
+    "A small number is added before the logarithm, so that it stays finite. Weights of images are smaller by "
+    "far than any such number, and what comes out is its logarithm."
+)
+def small_number_added(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
+    return ((log_joint - log_posterior).exp().mean(dim=0) + 1e-8).log()
+
+
+@importance_weighted_bound.mistake(
+    "You take out the largest log-weight of the whole batch. Next to a small image all weights of a large "
+    "one then vanish: each image has a largest weight of its own, over axis 0."
+)
+def largest_of_the_batch(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
+    log_weights = log_joint - log_posterior
+    top = log_weights.max()
+    return (log_weights - top).exp().mean(dim=0).log() + top
+
+
+@importance_weighted_bound.mistake(
+    "That is the logarithm of the sum of the weights. Subtract log k, or more samples raise it by "
     "themselves and it bounds nothing."
 )
 def without_log_k(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
     return (log_joint - log_posterior).logsumexp(dim=0)
+
+
+@importance_weighted_bound.mistake(
+    "That is the loss, the bound with its sign reversed. Asked for is the bound itself."
+)
+def iwae_loss(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
+    return -_iwae(log_joint, log_posterior)
 
 
 @importance_weighted_bound.mistake("log k is added. A mean is the sum divided by k: subtract it.")
@@ -1265,7 +1437,7 @@ def best_sample(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
     return (log_joint - log_posterior).amax(dim=0)
 
 
-@importance_weighted_bound.mistake("The log-density of q is added. The weight is p(x, z) *over* q(z | x).")
+@importance_weighted_bound.mistake("The log-density of q is added. The weight is p(x, z) over q(z | x).")
 def q_added(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
     return _iwae(log_joint, -log_posterior)
 
@@ -1328,9 +1500,10 @@ def by_adding_up(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
 
 
 @importance_weighted_bound.also_right
-def in_double_precision(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
-    weights = (log_joint.double() - log_posterior.double()).exp()
-    return weights.mean(dim=0).log().float()
+def by_normalising(log_joint: Tensor, log_posterior: Tensor) -> Tensor:
+    log_weights = log_joint.double() - log_posterior.double()
+    first = log_weights[0] - log_weights.log_softmax(dim=0)[0]
+    return (first - math.log(log_weights.shape[0])).float()
 
 
 # --- diagnose_latents ---------------------------------------------------------------------------------
@@ -1347,6 +1520,9 @@ def _latent_case(
     gap: float = 0.01,
     level: float = -240.0,
     noisy: bool = False,
+    sometimes: bool = False,
+    aside: float | None = None,
+    easy: bool = False,
 ) -> Case:
     """Posteriors of 400 images; ``active`` dimensions have means that vary, and fit the prior together."""
     images = 400
@@ -1362,10 +1538,17 @@ def _latent_case(
         means[:, living[shift[0]]] += shift[1]
     if wide is not None:
         means[:, living[wide[0]]] *= wide[1]
+    if aside is not None:  # a dimension that says nothing need not be the prior's exactly
+        dead = np.flatnonzero(share < 0.1)[0]
+        means[:, dead] += aside - means[:, dead].mean()
+    if sometimes:  # half of the posteriors much too wide, the others narrow
+        odd = rng.permutation(images) < images // 2
+        log_variances[:, living[0]] = np.log(np.where(odd, rng.uniform(6.5, 8), 0.02))
     if noisy:
         log_variances[:, living[0]] = np.log(rng.uniform(3.5, 5)) + 0.05 * _normal(rng, images)
     test = level + 15 * _normal(rng, 300)
     train = test.mean() + gap * abs(level) + 15 * _normal(rng, 350)
+    train[:3] += 0.7 * abs(level) * easy
     train += test.mean() + gap * abs(level) - train.mean()
     return call(
         label,
@@ -1384,14 +1567,19 @@ def _latents_cases(rng: Rng) -> Iterator[Case]:
     yield case("most dimensions are used", latent=9, active=6)
     yield case("one dimension in eight is used", latent=8, active=1)
     yield case("exactly half are used", latent=10, active=5)
+    aside = float(rng.choice([-0.18, 0.18]))
+    yield case(
+        "fewer than half are used, and a dead one is not quite the prior", latent=9, active=4, aside=aside
+    )
     yield case("no dimension is used", latent=6, active=0)
     yield case("few are used, and the training images are known by heart", latent=8, active=2, gap=0.3)
     yield case("few are used, and one of them is far from the prior", latent=9, active=3, shift=(0, 4.0))
     yield case("one dimension is centred elsewhere", latent=7, active=6, shift=(2, 2.5))
     yield case("one dimension is centred elsewhere, on the other side", latent=7, active=7, shift=(1, -2.5))
-    yield case("all dimensions are centred elsewhere", latent=5, active=5, shift=(slice(None), 2.0))
-    yield case("the codes of one dimension lie three times too wide", latent=6, active=6, wide=(3, 4.0))
+    yield case("all dimensions are centred elsewhere", latent=5, active=5, shift=(slice(None), 2.2))
+    yield case("the codes of one dimension lie far too wide", latent=6, active=6, wide=(3, 6.0))
     yield case("the posteriors of one dimension are too wide", latent=6, active=5, noisy=True)
+    yield case("half the posteriors of one dimension are too wide", latent=7, active=6, sometimes=True)
     yield case(
         "centred elsewhere, and the training images are known by heart",
         latent=6,
@@ -1400,10 +1588,13 @@ def _latents_cases(rng: Rng) -> Iterator[Case]:
         gap=0.3,
     )
     yield case("the training images are known by heart", latent=8, active=7, gap=0.25)
-    yield case("known by heart, with bounds near zero", latent=6, active=6, gap=0.3, level=-70)
-    yield case("a density, whose bounds are positive", latent=6, active=6, level=900)
-    yield case("a density whose training images are known by heart", latent=6, active=5, gap=0.25, level=900)
+    yield case("known by heart, with bounds near zero", latent=6, active=6, gap=0.3, level=-70.0)
+    yield case("a density, whose bounds are positive", latent=6, active=6, gap=0.04, level=900.0)
+    yield case(
+        "a density whose training images are known by heart", latent=6, active=5, gap=0.25, level=900.0
+    )
     yield case("the test images are a little easier", latent=8, active=8, gap=-0.015)
+    yield case("a few of the training images are far easier than all others", latent=7, active=7, easy=True)
     yield case("the test images are much easier", latent=8, active=8, gap=-0.25)
 
 
@@ -1464,7 +1655,7 @@ def one_dead_is_enough(*arguments: Tensor) -> str:
     return _diagnose_latents(*arguments, few=lambda active, latent: active < latent)
 
 
-@diagnose_latents.mistake("Half the dimensions dead is a collapse, too: half *or more*.")
+@diagnose_latents.mistake("Half the dimensions dead is a collapse, too: half or more.")
 def more_than_half(*arguments: Tensor) -> str:
     return _diagnose_latents(*arguments, few=lambda active, latent: active < latent / 2)
 
@@ -1479,10 +1670,18 @@ def narrow_is_dead(*arguments: Tensor) -> str:
 
 @diagnose_latents.mistake(
     "You call a dimension dead where its mean over all images is near zero. That is so in any good "
-    "model: what counts is how much the mean *varies* from image to image."
+    "model: what counts is how much the mean varies from image to image."
 )
 def small_mean_is_dead(*arguments: Tensor) -> str:
     return _diagnose_latents(*arguments, active=lambda m, v: m.mean(dim=0).abs() > 0.3)
+
+
+@diagnose_latents.mistake(
+    "You look at the divergence. A posterior that is the same for all images says nothing, even where it is "
+    "not quite the prior: compare the means of different images, as in (16)."
+)
+def divergence_above_a_hundredth(*arguments: Tensor) -> str:
+    return _diagnose_latents(*arguments, active=lambda m, v: _kl_numbers(m, v).mean(dim=0) > 0.01)
 
 
 @diagnose_latents.mistake(
@@ -1520,7 +1719,23 @@ def averaged_over_dimensions(*arguments: Tensor) -> str:
 
 
 @diagnose_latents.mistake(
-    "Codes that lie too wide are missed. The variance of all codes together is that of the means *plus*"
+    "You find a mismatch only where all dimensions are off. One is enough: samples from the prior miss its "
+    "codes."
+)
+def all_have_to_be_off(*arguments: Tensor) -> str:
+    def centre(means: Tensor) -> Tensor:
+        return torch.zeros(means.shape[1])
+
+    def width(means: Tensor, log_variances: Tensor) -> Tensor:
+        off = means.mean(dim=0).abs() > 1
+        off |= means.var(dim=0) + log_variances.exp().mean(dim=0) > 2
+        return 9.0 * off.all(dim=0, keepdim=True)
+
+    return _diagnose_latents(*arguments, centre=centre, width=width)
+
+
+@diagnose_latents.mistake(
+    "Codes that lie too wide are missed. The variance of all codes together is that of the means plus"
     " the mean of the variances."
 )
 def width_ignored(*arguments: Tensor) -> str:
@@ -1544,7 +1759,15 @@ def variances_alone(*arguments: Tensor) -> str:
 
 
 @diagnose_latents.mistake(
-    "You expect the *means* to have variance 1 and call less a mismatch. The posterior's own variance "
+    "You average the log-variances, and take the exponential afterwards or not at all. What adds to the "
+    "variance of the means is the mean of the variances: the exponential comes first."
+)
+def width_of_the_typical_posterior(*arguments: Tensor) -> str:
+    return _diagnose_latents(*arguments, width=lambda m, v: m.var(dim=0) + v.mean(dim=0).exp())
+
+
+@diagnose_latents.mistake(
+    "You expect the means to have variance 1 and call less a mismatch. The posterior's own variance "
     "makes up for the rest: add the two."
 )
 def means_should_have_one(*arguments: Tensor) -> str:
@@ -1561,7 +1784,7 @@ def never_overfitted(*arguments: Tensor) -> str:
 
 
 @diagnose_latents.mistake(
-    "The comparison of the bounds is reversed. Higher is better: overfitted is a model whose *training*"
+    "The comparison of the bounds is reversed. Higher is better: overfitted is a model whose training"
     " images have the higher bound."
 )
 def bounds_reversed(*arguments: Tensor) -> str:
@@ -1586,6 +1809,39 @@ def any_gap(*arguments: Tensor) -> str:
 )
 def signed_share(*arguments: Tensor) -> str:
     return _diagnose_latents(*arguments, gap=lambda train, test: (test.mean() - train.mean()) / test.mean())
+
+
+@diagnose_latents.mistake(
+    "Overfitting is found where bounds are positive and nowhere else: negative ones turn the comparison "
+    "round. Divide the difference, with its sign, by the absolute value of the test bound."
+)
+def share_of_a_negative(*arguments: Tensor) -> str:
+    return _diagnose_latents(*arguments, gap=lambda train, test: (train.mean() - test.mean()) / test.mean())
+
+
+@diagnose_latents.mistake(
+    "You ask whether the training bound exceeds the test bound times a factor. Bounds may be negative, and "
+    "1.1 times a negative number is smaller: divide the difference by the absolute value."
+)
+def times_a_factor(*arguments: Tensor) -> str:
+    return _diagnose_latents(*arguments, gap=lambda train, test: (train.mean() - 1.1 * test.mean()).sign())
+
+
+@diagnose_latents.mistake(
+    "You measure the difference of the bounds in nats, or in standard errors. What is little for a bound of "
+    "900 is much for one of 70: divide by the size of the test bound."
+)
+def ten_nats(*arguments: Tensor) -> str:
+    return _diagnose_latents(*arguments, gap=lambda train, test: (train.mean() - test.mean() - 10).sign())
+
+
+@diagnose_latents.mistake(
+    "You compare the best images of either side. A few easy ones say nothing: compare the mean bounds."
+)
+def best_images(*arguments: Tensor) -> str:
+    return _diagnose_latents(
+        *arguments, gap=lambda train, test: (train.max() - test.max()) / test.mean().abs()
+    )
 
 
 @diagnose_latents.mistake(
@@ -1708,7 +1964,7 @@ def largest_cosine(*arguments: Any) -> list[Tensor]:
     )
 
 
-@quantise.mistake("You take the *farthest* code: `argmax` of distances where `argmin` is meant.")
+@quantise.mistake("You take the farthest code: `argmax` of distances where `argmin` is meant.")
 def farthest_code(*arguments: Any) -> list[Tensor]:
     return _quantise(
         *arguments, nearest=lambda v, e: (v[..., None, :] - e).square().sum(dim=-1).argmax(dim=-1)
@@ -1740,7 +1996,7 @@ def through_to_both(*arguments: Any) -> list[Tensor]:
 
 
 @quantise.mistake(
-    "The features come back as they were. What is handed on has the *values* of the codes and the "
+    "The features come back as they were. What is handed on has the values of the codes and the "
     "gradient of the features."
 )
 def features_handed_on(*arguments: Any) -> list[Tensor]:
@@ -1779,6 +2035,24 @@ def without_codebook_term(*arguments: Any) -> list[Tensor]:
     return _quantise(*arguments, loss=lambda v, e, c: c * F.mse_loss(v, e.detach()))
 
 
+@quantise.mistake(
+    "The loss is made of what is handed on, behind the trick. There the codes are cut off from the graph and "
+    "the features stand in their place: form both terms from the codes themselves, before it."
+)
+def loss_after_the_trick(features: Tensor, codebook: Tensor, commitment: float) -> list[Tensor]:
+    quantised, _ = _quantise(features, codebook, commitment)
+    loss = F.mse_loss(quantised, features.detach()) + commitment * F.mse_loss(features, quantised.detach())
+    return [quantised, loss]
+
+
+@quantise.mistake("`commitment` weighs both terms. The codebook's term has weight 1.")
+def both_terms_weighted(*arguments: Any) -> list[Tensor]:
+    return _quantise(
+        *arguments,
+        loss=lambda v, e, c: c * (F.mse_loss(e, v.detach()) + F.mse_loss(v, e.detach())),
+    )
+
+
 @quantise.mistake("The commitment has weight 1. It is weighed by `commitment`.")
 def commitment_unweighted(*arguments: Any) -> list[Tensor]:
     return _quantise(*arguments, loss=lambda v, e, c: F.mse_loss(e, v.detach()) + F.mse_loss(v, e.detach()))
@@ -1793,6 +2067,17 @@ def differences_summed(*arguments: Any) -> list[Tensor]:
         *arguments,
         loss=lambda v, e, c: (e - v.detach()).square().sum() + c * (v - e.detach()).square().sum(),
     )
+
+
+@quantise.mistake(
+    "The squared differences are summed over each image, and averaged over the images alone. The mean is "
+    "over all numbers."
+)
+def mean_over_images(*arguments: Any) -> list[Tensor]:
+    def loss(v: Tensor, e: Tensor, c: float) -> Tensor:
+        return ((e - v.detach()).square().sum() + c * (v - e.detach()).square().sum()) / len(v)
+
+    return _quantise(*arguments, loss=loss)
 
 
 @quantise.mistake(
