@@ -67,14 +67,6 @@ def velocity_loss(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Ten
 
 
 # %%
-def interpolate_noise(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """Noises on the way from one to another, all of unit variance."""
-    share = share[:, None, None, None]
-    size = ((1 - share).square() + share.square()).sqrt()
-    return ((1 - share) * first + share * second) / size
-
-
-# %%
 def choose_evaluations(evaluations: Tensor, distances: Tensor) -> int:
     """The cheapest number of evaluations that cannot be told from the best."""
     means = distances.mean(dim=1)
@@ -82,3 +74,11 @@ def choose_evaluations(evaluations: Tensor, distances: Tensor) -> int:
     best = means.argmin()
     limit = means[best] + 2 * (squared_errors + squared_errors[best]).sqrt()
     return int(evaluations[means <= limit].min())
+
+
+# %%
+def interpolate_noise(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    """Noises on the way from one to another, all of unit variance."""
+    share = share[:, None, None, None]
+    size = ((1 - share).square() + share.square()).sqrt()
+    return ((1 - share) * first + share * second) / size

@@ -923,170 +923,6 @@ def velocity_point_by_point(model: nn.Module, x0: Tensor, noise: Tensor, t: Tens
     return torch.stack(losses).mean()
 
 
-# --- interpolate_noise --------------------------------------------------------------------------------
-
-
-def _pairs(rng: Rng) -> Iterator[Case]:
-    def case(label: str, *shape: int, share: list[float]) -> Case:
-        return call(
-            label,
-            first=_normal(rng, *shape),
-            second=_normal(rng, *shape, scale=0.8),
-            share=np.array(share, "float32"),
-        )
-
-    yield case("four steps between two images", 1, 3, 4, share=[0.0, 0.3, 0.6, 1.0])
-    yield case("as many steps as rows and columns", 2, 3, 3, share=[0.1, 0.5, 0.9])
-    yield case("half way", 1, 2, 5, share=[0.5])
-
-
-def _interpolate(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    a, b = (1 - share).reshape(-1, 1, 1, 1), share.reshape(-1, 1, 1, 1)
-    return (a * first + b * second) / (a.square() + b.square()).sqrt()
-
-
-interpolate_noise = Exercise(points=1, minutes=10, reference=_interpolate, cases=_pairs)
-
-
-@interpolate_noise.mistake(
-    "A plain mixture of two noises has too little variance, half of it midway. Divide by the root of "
-    "the sum of the squared weights."
-)
-def plain_mixture(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    return (1 - s) * first + s * second
-
-
-@interpolate_noise.mistake(
-    "You divide by the sum of the squared weights: that is the variance. Take its root."
-)
-def divided_by_the_variance(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    return ((1 - s) * first + s * second) / ((1 - s).square() + s.square())
-
-
-@interpolate_noise.mistake(
-    "Roots of the shares keep the variance too, but they are other weights than the ones asked for: mix"
-    " by `1 - share` and `share`, then divide."
-)
-def roots_of_the_shares(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    return (1 - s).sqrt() * first + s.sqrt() * second
-
-
-@interpolate_noise.mistake("First and second have changed places: at share 0 the first noise is meant.")
-def ends_exchanged(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    return _interpolate(second, first, share)
-
-
-@interpolate_noise.mistake(
-    "You scale each result to a variance of 1 by its own numbers. Divide by what theory says, or the "
-    "ends change."
-)
-def scaled_by_itself(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    mixed = (1 - s) * first + s * second
-    return mixed / mixed.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-
-
-@interpolate_noise.mistake("You divide by the root of two, which is right midway only.")
-def as_if_midway(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    return ((1 - s) * first + s * second) * 2**0.5
-
-
-@interpolate_noise.mistake(
-    "You multiply by the root of the sum of the squared weights. The variance is too small: divide by it."
-)
-def multiplied_by_the_root(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    return ((1 - s) * first + s * second) * ((1 - s).square() + s.square()).sqrt()
-
-
-@interpolate_noise.mistake(
-    "You scale each result to a length of 1. Its variance has to be 1, as that of noise."
-)
-def of_unit_length(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    mixed = (1 - s) * first + s * second
-    return mixed / mixed.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-
-
-@interpolate_noise.mistake(
-    "You scale each result by its own standard deviation. Divide by what theory says, or the ends change."
-)
-def scaled_by_its_own_deviation(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    mixed = (1 - s) * first + s * second
-    return mixed / mixed.std(dim=(1, 2, 3), keepdim=True)
-
-
-@interpolate_noise.mistake(
-    "That goes along the circle at even speed, with sine and cosine. It keeps the variance too, but asked "
-    "for is the straight mixture, divided."
-)
-def along_a_quarter_circle(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    angle = share.reshape(-1, 1, 1, 1) * torch.pi / 2
-    return angle.cos() * first + angle.sin() * second
-
-
-@interpolate_noise.mistake(
-    "That is slerp, with the measured angle between the two. It is close, for two noises are nearly at right "
-    "angles, but asked for is the straight mixture, divided."
-)
-def spherical(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    cosine = (first * second).sum() / (first.norm() * second.norm())
-    angle, s = cosine.acos(), share.reshape(-1, 1, 1, 1)
-    return (((1 - s) * angle).sin() * first + (s * angle).sin() * second) / angle.sin()
-
-
-@interpolate_noise.mistake("Only the difference is divided. The whole mixture is: mind the brackets.")
-def difference_divided(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    return first + s * (second - first) / ((1 - s).square() + s.square()).sqrt()
-
-
-@interpolate_noise.mistake(
-    "The weight of the first is chosen so that the squares add up to 1. The variance is kept, but asked for "
-    "is a mixture by `1 - share` and `share`, divided."
-)
-def first_by_what_is_left(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share.reshape(-1, 1, 1, 1)
-    return (1 - s.square()).sqrt() * first + s * second
-
-
-@interpolate_noise.mistake(
-    "The shares are lined up with the columns of the noise. Each gives a noise of its own: give them three "
-    "axes of length 1 behind."
-)
-def shares_along_the_columns(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    return ((1 - share) * first + share * second) / ((1 - share).square() + share.square()).sqrt()
-
-
-@interpolate_noise.mistake(
-    "The shares are lined up with the channels of the noise. Each gives a noise of its own: give them three "
-    "axes of length 1 behind."
-)
-def shares_along_the_channels(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    s = share[:, None, None]
-    return ((1 - s) * first + s * second) / ((1 - s).square() + s.square()).sqrt()
-
-
-@interpolate_noise.also_right
-def mixed_one_by_one(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    made = []
-    for s in share.tolist():
-        made.append(((1 - s) * first + s * second) / ((1 - s) ** 2 + s**2) ** 0.5)
-    return torch.stack(made)
-
-
-@interpolate_noise.also_right
-def mixed_by_norms(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    weights = torch.stack([1 - share, share], dim=1)
-    weights = weights / weights.norm(dim=1, keepdim=True)
-    return torch.einsum("nk,kchw->nchw", weights, torch.stack([first, second]))
-
-
 # --- choose_evaluations -------------------------------------------------------------------------------
 
 
@@ -1357,3 +1193,167 @@ def choice_with_numpy(evaluations: Tensor, distances: Tensor) -> int:
     k = mean.argmin()
     fine = mean <= mean[k] + 2 * np.sqrt(square + square[k])
     return int(evaluations.numpy()[fine].min())
+
+
+# --- interpolate_noise --------------------------------------------------------------------------------
+
+
+def _pairs(rng: Rng) -> Iterator[Case]:
+    def case(label: str, *shape: int, share: list[float]) -> Case:
+        return call(
+            label,
+            first=_normal(rng, *shape),
+            second=_normal(rng, *shape, scale=0.8),
+            share=np.array(share, "float32"),
+        )
+
+    yield case("four steps between two images", 1, 3, 4, share=[0.0, 0.3, 0.6, 1.0])
+    yield case("as many steps as rows and columns", 2, 3, 3, share=[0.1, 0.5, 0.9])
+    yield case("half way", 1, 2, 5, share=[0.5])
+
+
+def _interpolate(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    a, b = (1 - share).reshape(-1, 1, 1, 1), share.reshape(-1, 1, 1, 1)
+    return (a * first + b * second) / (a.square() + b.square()).sqrt()
+
+
+interpolate_noise = Exercise(points=1, minutes=10, reference=_interpolate, cases=_pairs)
+
+
+@interpolate_noise.mistake(
+    "A plain mixture of two noises has too little variance, half of it midway. Divide by the root of "
+    "the sum of the squared weights."
+)
+def plain_mixture(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return (1 - s) * first + s * second
+
+
+@interpolate_noise.mistake(
+    "You divide by the sum of the squared weights: that is the variance. Take its root."
+)
+def divided_by_the_variance(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return ((1 - s) * first + s * second) / ((1 - s).square() + s.square())
+
+
+@interpolate_noise.mistake(
+    "Roots of the shares keep the variance too, but they are other weights than the ones asked for: mix"
+    " by `1 - share` and `share`, then divide."
+)
+def roots_of_the_shares(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return (1 - s).sqrt() * first + s.sqrt() * second
+
+
+@interpolate_noise.mistake("First and second have changed places: at share 0 the first noise is meant.")
+def ends_exchanged(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    return _interpolate(second, first, share)
+
+
+@interpolate_noise.mistake(
+    "You scale each result to a variance of 1 by its own numbers. Divide by what theory says, or the "
+    "ends change."
+)
+def scaled_by_itself(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    mixed = (1 - s) * first + s * second
+    return mixed / mixed.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+
+
+@interpolate_noise.mistake("You divide by the root of two, which is right midway only.")
+def as_if_midway(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return ((1 - s) * first + s * second) * 2**0.5
+
+
+@interpolate_noise.mistake(
+    "You multiply by the root of the sum of the squared weights. The variance is too small: divide by it."
+)
+def multiplied_by_the_root(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return ((1 - s) * first + s * second) * ((1 - s).square() + s.square()).sqrt()
+
+
+@interpolate_noise.mistake(
+    "You scale each result to a length of 1. Its variance has to be 1, as that of noise."
+)
+def of_unit_length(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    mixed = (1 - s) * first + s * second
+    return mixed / mixed.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+
+
+@interpolate_noise.mistake(
+    "You scale each result by its own standard deviation. Divide by what theory says, or the ends change."
+)
+def scaled_by_its_own_deviation(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    mixed = (1 - s) * first + s * second
+    return mixed / mixed.std(dim=(1, 2, 3), keepdim=True)
+
+
+@interpolate_noise.mistake(
+    "That goes along the circle at even speed, with sine and cosine. It keeps the variance too, but asked "
+    "for is the straight mixture, divided."
+)
+def along_a_quarter_circle(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    angle = share.reshape(-1, 1, 1, 1) * torch.pi / 2
+    return angle.cos() * first + angle.sin() * second
+
+
+@interpolate_noise.mistake(
+    "That is slerp, with the measured angle between the two. It is close, for two noises are nearly at right "
+    "angles, but asked for is the straight mixture, divided."
+)
+def spherical(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    cosine = (first * second).sum() / (first.norm() * second.norm())
+    angle, s = cosine.acos(), share.reshape(-1, 1, 1, 1)
+    return (((1 - s) * angle).sin() * first + (s * angle).sin() * second) / angle.sin()
+
+
+@interpolate_noise.mistake("Only the difference is divided. The whole mixture is: mind the brackets.")
+def difference_divided(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return first + s * (second - first) / ((1 - s).square() + s.square()).sqrt()
+
+
+@interpolate_noise.mistake(
+    "The weight of the first is chosen so that the squares add up to 1. The variance is kept, but asked for "
+    "is a mixture by `1 - share` and `share`, divided."
+)
+def first_by_what_is_left(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return (1 - s.square()).sqrt() * first + s * second
+
+
+@interpolate_noise.mistake(
+    "The shares are lined up with the columns of the noise. Each gives a noise of its own: give them three "
+    "axes of length 1 behind."
+)
+def shares_along_the_columns(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    return ((1 - share) * first + share * second) / ((1 - share).square() + share.square()).sqrt()
+
+
+@interpolate_noise.mistake(
+    "The shares are lined up with the channels of the noise. Each gives a noise of its own: give them three "
+    "axes of length 1 behind."
+)
+def shares_along_the_channels(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share[:, None, None]
+    return ((1 - s) * first + s * second) / ((1 - s).square() + s.square()).sqrt()
+
+
+@interpolate_noise.also_right
+def mixed_one_by_one(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    made = []
+    for s in share.tolist():
+        made.append(((1 - s) * first + s * second) / ((1 - s) ** 2 + s**2) ** 0.5)
+    return torch.stack(made)
+
+
+@interpolate_noise.also_right
+def mixed_by_norms(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    weights = torch.stack([1 - share, share], dim=1)
+    weights = weights / weights.norm(dim=1, keepdim=True)
+    return torch.einsum("nk,kchw->nchw", weights, torch.stack([first, second]))
