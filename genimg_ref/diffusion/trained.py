@@ -2,9 +2,9 @@
 
 Chapter: samplers
 
-``tools/make_diffusion.py`` trains it and writes a card with what was measured beside the file of weights. It
-is a flow on the straight path: at ``x_t = (1 - t) x_0 + t eps`` the model gives the velocity ``eps - x_0``, of
-which :mod:`genimg_ref.diffusion.predict` makes the noise, the image or ``v``.
+``tools/make_diffusion.py`` trains it and writes a card with what was measured beside the file of weights.
+It is a flow on the straight path: at ``x_t = (1 - t) x_0 + t eps`` the model gives the velocity ``eps -
+x_0``, of which :mod:`genimg_ref.diffusion.predict` makes the noise, the image or ``v``.
 """
 
 from pathlib import Path
