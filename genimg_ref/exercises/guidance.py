@@ -57,7 +57,7 @@ classifier_guided = Exercise(points=2, minutes=10, reference=_classifier_referen
 
 
 @classifier_guided.mistake(
-    "The gradient is added to the noise. It belongs to the *score*, and the noise is minus sigma times "
+    "The gradient is added to the noise. It belongs to the score, and the noise is minus sigma times "
     "the score: subtract it."
 )
 def gradient_added(*arguments: Any) -> Tensor:
@@ -182,8 +182,8 @@ def kept_for_dropped(*arguments: Any) -> Tensor:
 
 
 @drop_labels.mistake(
-    "You compare the other way round: a draw lies *below* p with probability p. (Above 1 - p would do "
-    "as well, but the text says which.)"
+    "You compare the other way round: a draw lies below p with probability p. Above 1 - p would do as well, "
+    "but the text says which."
 )
 def above_the_rest(*arguments: Any) -> Tensor:
     return _drop(*arguments, dropped=lambda u, p: u > 1 - p)
@@ -878,8 +878,7 @@ def step_cut_off(*arguments: Any) -> list[Any]:
 
 
 @sdedit_start.mistake(
-    "Noise is mixed in by the strength itself. The model expects the level of a *step*: look up its "
-    "alpha_bar."
+    "Noise is mixed in by the strength itself. The model expects the level of a step: look up its alpha_bar."
 )
 def mixed_by_strength(*arguments: Any) -> list[Any]:
     return _start(*arguments, level=lambda alpha_bar, k, strength: torch.tensor(1 - strength))
