@@ -263,8 +263,8 @@ def by_masked_fill(labels: Tensor, null: int, probability: float, rng: torch.Gen
 
 def _guided_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, *shape: int, scale: float, low: float = 0.0, high: float = 1.0) -> Case:
-        t = np.linspace(0.95, 0.05, shape[0])  # the first lies outside of an interval
-        t[1:] = rng.permutation(t[1:])
+        # the first lies outside of every interval, others on its very ends, which eighths are exactly
+        t = np.append(0.9375, rng.permutation([0.75, 0.25, 0.5, 0.625, 0.125][: shape[0] - 1]))
         return call(
             label,
             unconditional=_normal(rng, *shape),
@@ -278,7 +278,7 @@ def _guided_cases(rng: Rng) -> Iterator[Case]:
     yield case("scale 3 at all times", 5, 1, 3, 4, scale=3.0)
     yield case("scale 1, which is none", 2, 1, 2, 3, scale=1.0)
     yield case("scale 0, which forgets the condition", 2, 1, 2, 3, scale=0.0)
-    yield case("scale 4 in the middle only", 6, 2, 2, 3, scale=4.0, low=0.3, high=0.7)
+    yield case("scale 4 in the middle only", 6, 2, 2, 3, scale=4.0, low=0.25, high=0.75)
     yield case("as many images as channels, rows and columns, scale 2 early", 4, 4, 4, 4, scale=2.0, high=0.5)
 
 
@@ -364,6 +364,11 @@ def unconditional_outside(*arguments: Any) -> Tensor:
 @guided.mistake("The lower end of the interval has no effect.")
 def low_ignored(*arguments: Any) -> Tensor:
     return _guided(*arguments, inside=lambda t, low, high: t <= high)
+
+
+@guided.mistake("A time on the very end of the interval gets no guidance. Both ends are included.")
+def ends_left_out(*arguments: Any) -> Tensor:
+    return _guided(*arguments, inside=lambda t, low, high: (t > low) & (t < high))
 
 
 @guided.mistake("The upper end of the interval has no effect.")

@@ -146,6 +146,18 @@ def mean_time(unconditional, conditional, scale, t, low, high):
 
 
 @wrong("guided")
+def lower_end_alone(unconditional, conditional, scale, t, low, high):
+    w = column(torch.where((t >= low) & (t < high), scale, 1.0))
+    return unconditional + w * (conditional - unconditional)
+
+
+@wrong("guided")
+def upper_end_alone(unconditional, conditional, scale, t, low, high):
+    w = column(torch.where((t > low) & (t <= high), scale, 1.0))
+    return unconditional + w * (conditional - unconditional)
+
+
+@wrong("guided")
 def never_below_one(unconditional, conditional, scale, t, low, high):
     return unconditional + weight(max(scale, 1.0), t, low, high) * (conditional - unconditional)
 
