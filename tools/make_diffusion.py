@@ -10,7 +10,6 @@ the card says what was measured with the weights as they are stored. The checksu
 
 import hashlib
 import time
-from itertools import pairwise
 
 import torch
 from safetensors.torch import save
@@ -18,6 +17,10 @@ from torch import Tensor
 
 from genimg_ref.data import fashion
 from genimg_ref.diffusion import trained
+from genimg_ref.diffusion.guidance import classifier_free
+from genimg_ref.diffusion.ode import heun
+from genimg_ref.diffusion.sample import last
+from genimg_ref.diffusion.schedule import straight
 from genimg_ref.diffusion.train import flow_objective, train
 from genimg_ref.diffusion.unet import UNet
 from genimg_ref.metrics.features import FashionClassifier
@@ -26,7 +29,8 @@ from genimg_ref.train.ema import EMA
 from genimg_ref.train.muon import Muon
 
 SEED, STEPS, BATCH, RATE, DROPPED = 0, 3000, 16, 0.04, 0.1
-EVALUATIONS = 20  # of the model for one sample without guidance
+NULL = 10  # the label that stands for any
+STEPS_OF_HEUN = 10  # two calls of the model each, but for the last
 COUNT = 2500
 SCALES = (1.0, 2.0)
 TARGET = trained.FILES / "trained_fashion.safetensors"
@@ -44,7 +48,7 @@ Weights of a U-Net, loaded by `genimg_ref.diffusion.trained.load("fashion")`. Ma
 - **Fréchet distance** on the features `{extractor}`, {count:,} samples against {count:,} embedded test
   images, those of the chapter `metrics`: {unconditional:.2f} with the null label; with labels {distances}
   at the guidance scales {scales}. The same for {count:,} training images: {floor:.2f}. Heun's method,
-  {evaluations} evaluations.
+  {heun} steps, the last of them Euler's.
 - **Labels** that the course's classifier reads as asked for: {accuracies}; in test images: {accuracy:.1%}.
 - **Size**: {size:,} bytes for {parameters:,} weights, float16.
 - **SHA-256**: `{digest}`
@@ -59,7 +63,7 @@ def fit(rng: torch.Generator) -> UNet:
     optimiser = Muon(*model.hidden(), RATE, RATE / 4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda n: min(1, n / 30) * (1 - n / STEPS))
     average = EMA(model, 0.998)
-    settings = {"batch_size": BATCH, "condition": data.labels, "drop": DROPPED, "null": 10}
+    settings = {"batch_size": BATCH, "condition": data.labels, "drop": DROPPED, "null": NULL}
     for _ in train(
         model,
         optimiser,
@@ -74,25 +78,16 @@ def fit(rng: torch.Generator) -> UNet:
     return average.model
 
 
-@torch.no_grad()
 def sample(model: UNet, labels: Tensor | None, scale: float = 1.0) -> Tensor:
-    """One image for each label, or ``COUNT`` of any; Heun's method from noise to images, guided. The last
-    step is Euler's, as at 0 there is nothing to ask the model about."""
+    """One image for each label, or ``COUNT`` of any, by Heun's method, guided."""
     rng = torch.Generator().manual_seed(SEED + 1)
     labels = model.null(COUNT) if labels is None else labels
+    times = torch.linspace(1, 0, STEPS_OF_HEUN + 1)
     parts = []
     for told in labels.split(250):
-
-        def velocity(x: Tensor, t: Tensor, told: Tensor = told) -> Tensor:
-            with_label = model(x, t.expand(len(x)), told)
-            return with_label if scale == 1 else torch.lerp(model(x, t.expand(len(x))), with_label, scale)
-
-        x = torch.randn(len(told), 1, 28, 28, generator=rng)
-        for t, s in pairwise(torch.linspace(1, 0, EVALUATIONS // 2 + 1)):
-            first = velocity(x, t)
-            second = velocity(x + (s - t) * first, s) if s > 0 else first
-            x = x + (s - t) * (first + second) / 2
-        parts.append(x.clamp(-1, 1))
+        guided = classifier_free(model, told, NULL, scale)
+        noise = torch.randn(len(told), 1, 28, 28, generator=rng)
+        parts.append(last(heun(guided, noise, times, straight, kind="velocity")).clamp(-1, 1))
     return torch.cat(parts)
 
 
@@ -134,7 +129,7 @@ def main() -> None:
         distances=", ".join(f"{distance(images):.2f}" for images in told.values()),
         scales=", ".join(f"{scale:g}" for scale in SCALES),
         floor=distance(training.images[rows]),
-        evaluations=EVALUATIONS,
+        heun=STEPS_OF_HEUN,
         accuracies=", ".join(f"{accuracy(images, labels):.1%}" for images in told.values()),
         accuracy=accuracy(test.images, test.labels),
         size=TARGET.stat().st_size,
