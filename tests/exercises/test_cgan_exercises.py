@@ -3,29 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from collected import Collected
 from torch import nn
 
 from genimg_ref.exercises import find
 from genimg_ref.exercises.cgan import Judge, Normed
 from genimg_ref.exercises.engine import Outcome, diagnose
 
-WRONG, RIGHT = [], []
-
-
-def wrong(name):
-    def add(answer):
-        WRONG.append((name, answer))
-        return answer
-
-    return add
-
-
-def right(name):
-    def add(answer):
-        RIGHT.append((name, answer))
-        return answer
-
-    return add
+wrong, right = Collected(), Collected()
 
 
 # ---- with_label_maps ---------------------------------------------------------------------------------------
@@ -351,19 +336,19 @@ def every_class_has_to_be_flat(*arguments):
 # ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+@pytest.mark.parametrize(("name", "answer"), wrong, ids=[f"{n}-{a.__name__}" for n, a in wrong])
 def test_further_wrong_answers_are_rejected(name, answer):
     for seed in range(20):
         verdict = diagnose(find(name), answer, [seed], seconds=60.0)
         assert verdict.outcome is not Outcome.RIGHT, f"seed {seed}"
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+@pytest.mark.parametrize(("name", "answer"), right, ids=[f"{n}-{a.__name__}" for n, a in right])
 def test_further_right_answers_are_accepted(name, answer):
     verdict = diagnose(find(name), answer, range(20), seconds=60.0)
     assert verdict.outcome is Outcome.RIGHT, str(verdict)
 
 
 def test_every_exercise_has_further_wrong_answers():
-    counts = {name: sum(name == n for n, _ in WRONG) for name, _ in WRONG}
+    counts = {name: sum(name == n for n, _ in wrong) for name, _ in wrong}
     assert len(counts) == 8 and min(counts.values()) >= 3

@@ -3,21 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from collected import Collected
 from torch import nn
 
 from genimg_ref.exercises import find
 from genimg_ref.exercises.dcgan import Halvings, Sequence64, five_widths, halved
 from genimg_ref.exercises.engine import Outcome, diagnose
 
-WRONG = []
-
-
-def wrong(name):
-    def add(answer):
-        WRONG.append((name, answer))
-        return answer
-
-    return add
+wrong = Collected()
 
 
 @wrong("conv_transpose_output_size")
@@ -321,7 +314,7 @@ def short_vectors_have_no_direction(a, b, t):
     return torch.where(angle < 1e-3, a + t * (b - a), arc)
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+@pytest.mark.parametrize(("name", "answer"), wrong, ids=[f"{n}-{a.__name__}" for n, a in wrong])
 def test_unlisted_mistakes_are_rejected(name, answer):
     assert diagnose(find(name), answer, range(5), seconds=60.0).outcome is not Outcome.RIGHT
 

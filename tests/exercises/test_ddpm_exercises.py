@@ -8,27 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from collected import Collected
 
 from genimg_ref.exercises import chapter, find
 from genimg_ref.exercises.engine import Outcome, diagnose
 
-WRONG, RIGHT = [], []
-
-
-def wrong(name):
-    def add(answer):
-        WRONG.append((name, answer))
-        return answer
-
-    return add
-
-
-def right(name):
-    def add(answer):
-        RIGHT.append((name, answer))
-        return answer
-
-    return add
+wrong, right = Collected(), Collected()
 
 
 def levels(betas):
@@ -787,7 +772,7 @@ def wrong_rule(**rules):
     def add(named):
         answer = by_rules(**rules)
         answer.__name__ = named.__name__
-        WRONG.append(("diagnose_diffusion", answer))
+        wrong.append(("diagnose_diffusion", answer))
         return named
 
     return add
@@ -912,7 +897,7 @@ def by_single_steps(alpha_bar, train_loss, test_loss, sample_std, data_std):
 # ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+@pytest.mark.parametrize(("name", "answer"), wrong, ids=[f"{n}-{a.__name__}" for n, a in wrong])
 def test_further_wrong_answers_are_rejected(name, answer):
     exercise = dataclasses.replace(find(name), mistakes=[])  # no hints, which take their time
     for seed in range(3):
@@ -920,7 +905,7 @@ def test_further_wrong_answers_are_rejected(name, answer):
         assert verdict.outcome is not Outcome.RIGHT, f"seed {seed}"
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+@pytest.mark.parametrize(("name", "answer"), right, ids=[f"{n}-{a.__name__}" for n, a in right])
 def test_further_right_answers_are_accepted(name, answer):
     verdict = diagnose(find(name), answer, range(5), seconds=60.0)
     assert verdict.outcome is Outcome.RIGHT, str(verdict)
@@ -928,5 +913,5 @@ def test_further_right_answers_are_accepted(name, answer):
 
 @pytest.mark.parametrize("name", chapter("ddpm"))
 def test_every_exercise_has_further_answers(name):
-    assert sum(name == n for n, _ in WRONG) >= 5
-    assert sum(name == n for n, _ in RIGHT) >= 2
+    assert sum(name == n for n, _ in wrong) >= 5
+    assert sum(name == n for n, _ in right) >= 2

@@ -3,29 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from collected import Collected
 from torch import nn
 
 from genimg_ref.exercises import find
 from genimg_ref.exercises.engine import Outcome, diagnose
 
-WRONG = []
-RIGHT = []
-
-
-def into(answers, name):
-    def add(answer):
-        answers.append((name, answer))
-        return answer
-
-    return add
-
-
-def wrong(name):
-    return into(WRONG, name)
-
-
-def right(name):
-    return into(RIGHT, name)
+wrong, right = Collected(), Collected()
 
 
 @wrong("optimal_discriminator")
@@ -288,7 +272,7 @@ for thresholds in ((0.8, 0.1, 0.3), (0.95, 0.01, 0.5), (0.9, 0.3, 0.75), (0.7, 1
     right("diagnose_run")(judge(*thresholds))
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+@pytest.mark.parametrize(("name", "answer"), wrong, ids=[f"{n}-{a.__name__}" for n, a in wrong])
 def test_wrong_answers_are_rejected(name, answer):
     exercise = find(name)
     for seed in range(5):
@@ -296,7 +280,7 @@ def test_wrong_answers_are_rejected(name, answer):
         assert verdict.outcome not in (Outcome.RIGHT, Outcome.RAISED), str(verdict)
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+@pytest.mark.parametrize(("name", "answer"), right, ids=[f"{n}-{a.__name__}" for n, a in right])
 def test_right_answers_are_accepted(name, answer):
     verdict = diagnose(find(name), answer, range(5), seconds=60.0)
     assert verdict.outcome is Outcome.RIGHT, str(verdict)

@@ -3,27 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from collected import Collected
 
 from genimg_ref.exercises import find
 from genimg_ref.exercises.engine import Outcome, diagnose
 
-WRONG, RIGHT = [], []
-
-
-def wrong(name):
-    def add(answer):
-        WRONG.append((name, answer))
-        return answer
-
-    return add
-
-
-def right(name):
-    def add(answer):
-        RIGHT.append((name, answer))
-        return answer
-
-    return add
+wrong, right = Collected(), Collected()
 
 
 def column(values):
@@ -398,13 +383,13 @@ def with_numpy(read_back, saturated, real_saturated, spread, real_spread):
     return names[int(np.argmax(flags))]
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+@pytest.mark.parametrize(("name", "answer"), wrong, ids=[f"{n}-{a.__name__}" for n, a in wrong])
 def test_wrong_answers_are_rejected(name, answer):
     for seed in range(4):
         assert diagnose(find(name), answer, [seed], seconds=60.0).outcome is not Outcome.RIGHT, seed
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+@pytest.mark.parametrize(("name", "answer"), right, ids=[f"{n}-{a.__name__}" for n, a in right])
 def test_right_answers_are_accepted(name, answer):
     for seed in range(8):
         verdict_ = diagnose(find(name), answer, [seed], seconds=60.0)

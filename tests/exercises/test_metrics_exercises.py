@@ -6,27 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from collected import Collected
 
 from genimg_ref.exercises import find
 from genimg_ref.exercises.engine import Outcome, diagnose
 
-WRONG, RIGHT = [], []
-
-
-def wrong(name):
-    def add(answer):
-        WRONG.append((name, answer))
-        return answer
-
-    return add
-
-
-def right(name):
-    def add(answer):
-        RIGHT.append((name, answer))
-        return answer
-
-    return add
+wrong, right = Collected(), Collected()
 
 
 # ---- inception_score ---------------------------------------------------------------------------------------
@@ -846,19 +831,19 @@ def by_welch(a, b, images_a, images_b):
 # ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+@pytest.mark.parametrize(("name", "answer"), wrong, ids=[f"{n}-{a.__name__}" for n, a in wrong])
 def test_further_wrong_answers_are_rejected(name, answer):
     for seed in range(5):
         verdict = diagnose(find(name), answer, [seed], seconds=60.0)
         assert verdict.outcome is not Outcome.RIGHT, f"seed {seed}"
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+@pytest.mark.parametrize(("name", "answer"), right, ids=[f"{n}-{a.__name__}" for n, a in right])
 def test_further_right_answers_are_accepted(name, answer):
     verdict = diagnose(find(name), answer, range(10), seconds=60.0)
     assert verdict.outcome is Outcome.RIGHT, str(verdict)
 
 
 def test_every_exercise_has_further_wrong_answers():
-    assert all(sum(name == n for n, _ in WRONG) >= 3 for name in {name for name, _ in WRONG})
-    assert len({name for name, _ in WRONG}) == 8
+    assert all(sum(name == n for n, _ in wrong) >= 3 for name in {name for name, _ in wrong})
+    assert len({name for name, _ in wrong}) == 8

@@ -8,28 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from collected import Collected
 
 from genimg_ref.exercises import chapter, find
 from genimg_ref.exercises.compare import compare
 from genimg_ref.exercises.engine import respond
 
-WRONG, RIGHT = [], []
-
-
-def wrong(name):
-    def add(answer):
-        WRONG.append((name, answer))
-        return answer
-
-    return add
-
-
-def right(name):
-    def add(answer):
-        RIGHT.append((name, answer))
-        return answer
-
-    return add
+wrong, right = Collected(), Collected()
 
 
 # ---- gaussian_kl -------------------------------------------------------------------------------------------
@@ -1058,19 +1043,19 @@ def faults(name, answer, seed):
     return [fault for e, g in pairs if (fault := compare(e, g, exercise.tolerance))]
 
 
-@pytest.mark.parametrize(("name", "answer"), WRONG, ids=[f"{n}-{a.__name__}" for n, a in WRONG])
+@pytest.mark.parametrize(("name", "answer"), wrong, ids=[f"{n}-{a.__name__}" for n, a in wrong])
 def test_further_wrong_answers_are_rejected(name, answer):
     for seed in range(3):
         assert faults(name, answer, seed), f"seed {seed}"
 
 
-@pytest.mark.parametrize(("name", "answer"), RIGHT, ids=[f"{n}-{a.__name__}" for n, a in RIGHT])
+@pytest.mark.parametrize(("name", "answer"), right, ids=[f"{n}-{a.__name__}" for n, a in right])
 def test_further_right_answers_are_accepted(name, answer):
     for seed in range(5):
         assert faults(name, answer, seed) == [], f"seed {seed}"
 
 
 def test_every_exercise_has_further_answers():
-    wrong_ones, right_ones = (Counter(name for name, _ in answers) for answers in (WRONG, RIGHT))
+    wrong_ones, right_ones = (Counter(name for name, _ in answers) for answers in (wrong, right))
     assert set(wrong_ones) == set(right_ones) == set(chapter("vae"))
     assert min(wrong_ones.values()) >= 6 and min(right_ones.values()) >= 2
