@@ -35,14 +35,6 @@ def ddim_step(
 
 
 # %%
-def convergence_order(steps: Tensor, errors: Tensor) -> Tensor:
-    """The power with which the error falls as the number of steps grows."""
-    x, y = steps.double().log(), errors.log()
-    x = x - x.mean()
-    return -(x * y).sum() / x.square().sum()
-
-
-# %%
 @torch.no_grad()
 def heun_step(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
     """One step of Heun's method on the noise levels of EDM."""
@@ -56,6 +48,14 @@ def heun_step(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -
     if sigma_next == 0:
         return guess
     return x + (sigma_next - sigma) * (first + slope(guess, sigma_next)) / 2
+
+
+# %%
+def convergence_order(steps: Tensor, errors: Tensor) -> Tensor:
+    """The power with which the error falls as the number of steps grows."""
+    x, y = steps.double().log(), errors.log()
+    x = x - x.mean()
+    return -(x * y).sum() / x.square().sum()
 
 
 # %%

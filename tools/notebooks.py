@@ -240,9 +240,8 @@ def fingerprints(job: Job, cells: list[NotebookNode]) -> dict[str, str]:
         {name: fingerprint(essence(parse(path.read_text("utf-8")))) for name, path in modules.items()}
     )
     for name, path in modules.items():
-        for data in sorted(
-            path.parent.glob(f"files/{path.stem}*")
-        ):  # files/fashion… belong to the module fashion
+        # files/fashion_… and files/fashion.… belong to the module fashion
+        for data in sorted(path.parent.glob(f"files/{path.stem}[._]*")):
             parts[f"{name}: {data.name}"] = fingerprint(data.read_bytes())
     return dict(sorted(parts.items()))
 

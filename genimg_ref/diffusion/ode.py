@@ -9,6 +9,7 @@ Papers:
 - Karras et al., *Elucidating the Design Space of Diffusion-Based Generative Models*, 2022, arXiv:2206.00364
   (equation 4; Heun's method, algorithm 1; with noise, algorithm 2)
 - Lipman et al., *Flow Matching for Generative Modeling*, 2022, arXiv:2210.02747
+- Song, Meng and Ermon, *Denoising Diffusion Implicit Models*, 2020, arXiv:2010.02502 (interpolation)
 
 ``dx/dt = alpha'(t) x_0 + sigma'(t) eps`` with the model's idea of ``x_0`` and ``eps``. On the straight path
 it is ``eps - x_0``, the velocity of flow matching; where noise is added to an image that stays and time is
@@ -19,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from genimg_ref.diffusion.forward import like, noise_like
@@ -29,11 +30,13 @@ from genimg_ref.diffusion.schedule import Level, Schedule, exploding
 
 __all__ = [
     "churned",
+    "convergence_order",
     "edm_stochastic",
     "euler",
     "euler_step",
     "heun",
     "heun_step",
+    "interpolate_noise",
     "midpoint",
     "midpoint_step",
     "rates",
@@ -206,3 +209,25 @@ def edm_stochastic(
         return state.x, state.x0
 
     return walk(step, x, sigmas)
+
+
+def convergence_order(
+    steps: Int[Tensor, " measurements"], errors: Float[Tensor, " measurements"]
+) -> Float[Tensor, ""]:
+    """The ``p`` of errors that fall like ``C n^-p`` with the number of steps: a line in ``log n`` by least
+    squares."""
+    n, e = steps.to(errors).log(), errors.log()
+    n = n - n.mean()
+    return -(n * e).sum() / n.square().sum()
+
+
+def interpolate_noise(
+    first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"], share: Float[Tensor, " steps"]
+) -> Float[Tensor, "steps *shape"]:
+    """``((1 - r) first + r second) / sqrt((1 - r)^2 + r^2)`` for each share ``r`` of the way.
+
+    Two independent draws from N(0, I) are mixed to another. Song, Meng and Ermon (2020, appendix D.5) turn
+    one into the other on a sphere, which is nearly the same, since such draws are nearly orthogonal.
+    """
+    r = share.reshape(-1, *[1] * first.ndim)
+    return ((1 - r) * first + r * second) / torch.hypot(1 - r, r)

@@ -16,6 +16,8 @@ Papers:
   (its noise levels, equation 5)
 - Lipman et al., *Flow Matching for Generative Modeling*, 2022, arXiv:2210.02747; Liu, Gong and Liu, *Flow
   Straight and Fast*, 2022, arXiv:2209.03003 (the straight path)
+- Esser et al., *Scaling Rectified Flow Transformers for High-Resolution Image Synthesis*, 2024,
+  arXiv:2403.03206 (shifted times, equation 23)
 - Lin et al., *Common Diffusion Noise Schedules and Sample Steps are Flawed*, 2023, arXiv:2305.08891
 
 A schedule is any function from times to a :class:`Level`: ``x_t = alpha x_0 + sigma eps``. The functions here
@@ -40,6 +42,7 @@ __all__ = [
     "karras_sigmas",
     "linear_betas",
     "log_snr",
+    "shifted",
     "snr",
     "straight",
     "vp_cosine",
@@ -170,6 +173,20 @@ def vp_cosine(t: Float[Tensor, "*times"]) -> Level:
 def straight(t: Float[Tensor, "*times"]) -> Level:
     """``alpha = 1 - t``, ``sigma = t``: the path of flow matching, on [0, 1]."""
     return Level(1 - t, t)
+
+
+def shifted(t: Float[Tensor, "*times"], factor: float) -> Float[Tensor, "*times"]:
+    """``factor t / (1 + (factor - 1) t)``: times in [0, 1], moved towards noise for a ``factor`` above 1.
+
+    On the straight path ``sigma / alpha`` is multiplied by ``factor``. Esser et al. (2024), equation 23,
+    where it is the root of the quotient of two numbers of pixels: a large image shows through more noise.
+
+    Raises:
+        ValueError: unless ``factor`` is above zero.
+    """
+    if not factor > 0:
+        raise ValueError(f"factor must be above zero; got {factor}")
+    return factor * t / (1 + (factor - 1) * t)
 
 
 def exploding(t: Float[Tensor, "*times"]) -> Level:

@@ -1,6 +1,6 @@
 """Captions as a diffusion model takes them: words to numbers, and a small transformer from these to a vector.
 
-Chapter: captions
+Chapter: guidance
 
 Papers:
 

@@ -13,8 +13,7 @@ Papers:
   give scale and shift after a normalisation, section 3.1)
 - Vaswani et al., *Attention Is All You Need*, 2017, arXiv:1706.03762 (equation 1; the embedding, section 3.5)
 - Ho and Salimans, *Classifier-Free Diffusion Guidance*, 2022, arXiv:2207.12598 (the null label)
-- Liu et al., *An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution*, 2018,
-  arXiv:1807.03247 (coordinates as channels)
+- Ahmed, Natarajan and Rao, *Discrete Cosine Transform*, 1974 (the waves of an outline)
 - Shi et al., *Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
   Neural Network*, 2016, arXiv:1609.05158 (pixels of a patch as channels)
 
@@ -39,10 +38,10 @@ __all__ = [
     "Conditioner",
     "LabelCondition",
     "MapAttention",
+    "Outline",
     "ResidualBlock",
     "SelfAttention",
     "UNet",
-    "coordinates",
     "time_embedding",
 ]
 
@@ -70,12 +69,6 @@ def time_embedding(
     exponents = torch.linspace(0, 1, dim // 2, dtype=t.dtype, device=t.device)
     angles = t[:, None] * (fastest * 10_000.0**-exponents)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
-
-
-def coordinates(x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch 2 height width"]:
-    """Row and column of each place, from -1 to 1, as two maps an image (Liu et al. 2018, section 3)."""
-    rows, columns = (torch.linspace(-1, 1, size, dtype=x.dtype, device=x.device) for size in x.shape[2:])
-    return torch.stack(torch.meshgrid(rows, columns, indexing="ij")).expand(len(x), -1, -1, -1)
 
 
 class Conditioner(Protocol):
@@ -202,6 +195,34 @@ class _Double(nn.Module):
         return F.interpolate(self.convolution(x), scale_factor=2, mode="nearest")
 
 
+class Outline(nn.Module):
+    """A coarse image for each embedding: a sum of products of cosines down and across.
+
+    Their coefficients are linear in the embedding and start at zero. A scale and a shift of channels are the
+    same at all places and can hardly say *where*; this can. The cosines are the first ``waves`` of a discrete
+    cosine transform each way (Ahmed et al. 1974).
+    """
+
+    def __init__(self, channels: int, embedding: int, waves: int) -> None:
+        super().__init__()
+        self.channels, self.waves = channels, waves
+        self.coefficients = nn.Linear(embedding, channels * waves**2)
+
+    def forward(
+        self, embedding: Float[Tensor, "batch embedding"], height: int, width: int
+    ) -> Float[Tensor, "batch {self.channels} {height} {width}"]:
+        down, across = self.cosines(height), self.cosines(width)
+        found = self.coefficients(embedding).unflatten(1, (self.channels, self.waves, self.waves))
+        return torch.einsum("bckl,kh,lw->bchw", found, down, across)
+
+    def cosines(self, side: int) -> Float[Tensor, "{self.waves} {side}"]:
+        """``cos(pi k (i + 1/2) / side)``: a row for each of the first ``k``, a column for each ``i``."""
+        like = self.coefficients.weight
+        middle = (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side
+        waves = torch.arange(self.waves, dtype=like.dtype, device=like.device)
+        return (math.pi * waves[:, None] * middle).cos()
+
+
 class UNet(nn.Module):
     """``model(x, t, condition)``: images, times and perhaps conditions to images of the same shape.
 
@@ -221,8 +242,8 @@ class UNet(nn.Module):
         attention: whether there is any.
         skips: how a block receives its counterpart's output: ``add``, ``concat``, or ``none`` to do without.
         time: ``False`` makes a model that does not know ``t``.
-        places: whether each pixel's coordinates enter with it. Without them convolutions treat all places
-            alike, but for the border, and a condition, which changes all places alike, can hardly say where.
+        outline: waves each way of an :class:`Outline` that is added to the output, for conditions that say
+            where something is; 0 for none.
         rng: for the initial weights. The last layer starts at zero.
 
     Raises:
@@ -242,11 +263,13 @@ class UNet(nn.Module):
         attention: bool = True,
         skips: Skips = "add",
         time: bool = True,
-        places: bool = True,
+        outline: int = 0,
         rng: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         _require_sizes(image_channels, channels, blocks, patch, embedding)
+        if outline < 0:
+            raise ValueError(f"outline must be 0 or more waves; got {outline}")
         if skips not in ("add", "concat", "none"):
             raise ValueError(f"skips must be 'add', 'concat' or 'none'; got {skips!r}")
         if classes and conditioner is not None:
@@ -260,8 +283,7 @@ class UNet(nn.Module):
         )
         self.conditioner: nn.Module | None = LabelCondition(classes, embedding) if classes else None
         numbers = image_channels * patch**2  # of a place
-        self.places = places
-        self.enter = nn.Conv2d(numbers + 2 * places, channels[0], 3, padding=1)
+        self.enter = nn.Conv2d(numbers, channels[0], 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for width in channels:
             wider = 2 * width if skips == "concat" else width
@@ -273,6 +295,7 @@ class UNet(nn.Module):
         self.leave = nn.Sequential(
             _norm(channels[0]), nn.SiLU(), nn.Conv2d(channels[0], numbers, 3, padding=1)
         )
+        self.outline = Outline(image_channels, embedding, outline) if outline else None
         _initialise(self, rng)
         if conditioner is not None:  # comes with weights of its own
             self.conditioner = conditioner
@@ -320,10 +343,8 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "batch channels height width"]:
         self._require(x, t)
         embedding = self.embed(t, condition)
-        h = F.pixel_unshuffle(x, self.patch)
-        if self.places:
-            h = torch.cat([h, coordinates(h)], dim=1)
-        h = self.enter(h.contiguous(memory_format=torch.channels_last))
+        h = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
+        h = self.enter(h)
         made = []
         for level, blocks in enumerate(self.down):
             if level > 0:
@@ -337,7 +358,8 @@ class UNet(nn.Module):
                 h = block(self._hand(h, made.pop()), embedding)
             if level > 0:
                 h = self.doublings[level - 1](h)
-        return F.pixel_shuffle(self.leave(h), self.patch)
+        out = F.pixel_shuffle(self.leave(h), self.patch)
+        return out if self.outline is None else out + self.outline(embedding, *x.shape[2:])
 
     def _hand(self, h: Tensor, skipped: Tensor) -> Tensor:
         """The input of a block on the way up."""
@@ -387,7 +409,7 @@ def _initialise(model: nn.Module, rng: torch.Generator | None) -> None:
         elif isinstance(module, nn.Linear | nn.Conv2d):
             std = 1 / math.sqrt(module.weight[0].numel())
             module.weight.normal_(0, std, generator=rng)
-            if name.endswith(("convolution_2", "attention.attention.out", "leave.2")):
+            if name.endswith(("convolution_2", "attention.out", "leave.2", "coefficients")):
                 module.weight.zero_()
             if module.bias is not None:
                 module.bias.zero_()

@@ -1,6 +1,7 @@
 """The exercises of the chapter ddpm, in the order of the text."""
 
 from collections.abc import Callable, Iterator
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genimg_ref.exercises.compare import Response
 from genimg_ref.exercises.engine import Case, Exercise, call, generator, net
 
 Rng = np.random.Generator
@@ -35,6 +37,7 @@ def _log_snr_cases(rng: Rng) -> Iterator[Case]:
     yield call("a single step", betas=_betas(rng, 1))
     yield call("forty small steps", betas=_betas(rng, 40, 1e-4, 0.02))
     yield call("steps that leave little of the image", betas=_betas(rng, 9, 0.6, 0.9))
+    yield call("steps that hardly do anything", betas=_betas(rng, 5, 1e-6, 3e-6))
 
 
 def _log_snr(betas: Tensor) -> Tensor:
@@ -152,6 +155,15 @@ def step_zero_too(betas: Tensor) -> Tensor:
 def last_step_alone(betas: Tensor) -> Tensor:
     left = (1 - betas).prod()
     return left.log() - (1 - left).log()
+
+
+@log_snr.mistake(
+    "You add a small number before you divide. Nothing here is divided by zero, and where there is little "
+    "noise the small number is not small beside it."
+)
+def small_number_added(betas: Tensor) -> Tensor:
+    alpha_bar = (1 - betas).cumprod(0)
+    return (alpha_bar / (1 - alpha_bar + 1e-8)).log()
 
 
 @log_snr.also_right
@@ -314,6 +326,22 @@ def alpha_bar_squared(*arguments: Tensor) -> Tensor:
     return _diffused(*arguments, spread=lambda a: (1 - a**2).sqrt())
 
 
+@diffuse.mistake(
+    "What comes back is a NumPy array. Gradients have to pass through to `x0`, and NumPy knows none: stay in "
+    "torch, with `alpha_bar.sqrt()` for `np.sqrt(alpha_bar)`."
+)
+def diffuse_in_numpy(*arguments: Tensor) -> np.ndarray:
+    return _diffused(*arguments).detach().numpy()
+
+
+@diffuse.mistake(
+    "If the error speaks of `numpy()`: gradients have to pass through to `x0`, and NumPy knows none. Stay in "
+    "torch, which has `sqrt` and all else that is needed, and do not detach."
+)
+def numpy_refused(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> np.ndarray:
+    return _diffused(x0, noise, alpha_bar).numpy()
+
+
 @diffuse.also_right
 def by_views(x0: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     a = alpha_bar.view(-1, 1, 1, 1)
@@ -430,6 +458,26 @@ def last_before_the_first(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[
     of_x0 = before.sqrt() * beta / (1 - now)
     of_x = (1 - beta).sqrt() * (1 - before) / (1 - now)
     return [of_x0 * x0 + of_x * x, (1 - before) / (1 - now) * beta]
+
+
+@posterior.mistake(
+    "You look alpha_bar of step t up at place t, but `cumprod` has step 1 at place 0: you are one step on, "
+    "and at step T beyond the end of the list. Put a 1 in front of it for step 0, and the places are right."
+)
+def no_one_in_front(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    alpha_bar = (1 - betas).cumprod(0)
+    beta, now, before = betas[t - 1], alpha_bar[t], alpha_bar[t - 1]
+    of_x0 = before.sqrt() * beta / (1 - now)
+    of_x = (1 - beta).sqrt() * (1 - before) / (1 - now)
+    return [of_x0 * x0 + of_x * x, (1 - before) / (1 - now) * beta]
+
+
+@posterior.mistake(
+    "Step 1 is treated apart, as it may be. At the others you look alpha_bar of step t up at place t, but "
+    "`cumprod` has step 1 at place 0: put a 1 in front of it for step 0, and the places are right."
+)
+def no_one_in_front_from_step_two(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    return [x0, betas.new_zeros(())] if t == 1 else no_one_in_front(x, x0, betas, t)
 
 
 @posterior.mistake(
@@ -557,6 +605,44 @@ def the_precision(*arguments: Any) -> list[Tensor]:
 def logarithm_of_the_variance(*arguments: Any) -> list[Tensor]:
     mean, variance = _posterior(*arguments)
     return [mean, variance.log()]
+
+
+@posterior.mistake(
+    "That is the logarithm of the variance, kept from being infinite at step 1. Asked for is the variance "
+    "itself, which is 0 there."
+)
+def logarithm_with_a_floor(*arguments: Any) -> list[Tensor]:
+    mean, variance = _posterior(*arguments)
+    return [mean, variance.clamp(min=1e-20).log()]
+
+
+@posterior.mistake("Mean and variance are right, but in the wrong order: the mean comes first.")
+def variance_first(*arguments: Any) -> list[Tensor]:
+    return _posterior(*arguments)[::-1]
+
+
+@posterior.mistake(
+    "At step 1 you return `x` for the mean. The step before is the clean image there, and that is known: "
+    "`x0`."
+)
+def noisy_image_at_step_one(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    mean, variance = _posterior(x, x0, betas, t)
+    return [x if t == 1 else mean, variance]
+
+
+@posterior.mistake(
+    "At step 1 you return beta for the variance. Whoever knows the image knows the step before there, for it "
+    "is the image: the variance is 0."
+)
+def beta_at_step_one(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Tensor]:
+    mean, variance = _posterior(x, x0, betas, t)
+    return [mean, betas[0] if t == 1 else variance]
+
+
+@posterior.mistake("At step 1 the variance is a plain number. Return a tensor there, too: `torch.zeros(())`.")
+def plain_zero_at_step_one(x: Tensor, x0: Tensor, betas: Tensor, t: int) -> list[Any]:
+    mean, variance = _posterior(x, x0, betas, t)
+    return [mean, 0.0 if t == 1 else variance]
 
 
 @posterior.mistake("Return both, the mean and the variance.")
@@ -777,6 +863,86 @@ def weights_by_amplitudes(betas: Tensor) -> Tensor:
     return 0.5 * (ratio[:-1] / ratio[1:] - 1)
 
 
+@bound_weights.mistake(
+    "The sign is wrong. The SNR falls with t, so that of the step before over that of t is above 1, and a "
+    "weight is positive."
+)
+def weights_negative(betas: Tensor) -> Tensor:
+    return -_bound_weights(betas)
+
+
+@bound_weights.mistake(
+    "The weights are those of steps 1 to T - 1, and that of step 1 is infinite: its variance in (12) is 0. "
+    "Asked for are steps 2 to T."
+)
+def infinite_at_first(betas: Tensor) -> Tensor:
+    alpha_bar = _alpha_bar(betas)[:-1]
+    ratio = alpha_bar / (1 - alpha_bar)
+    return 0.5 * (ratio[:-1] / ratio[1:] - 1)
+
+
+@bound_weights.mistake(
+    "The beta in the posterior's variance is that of step t - 1. In (12) it is that of step t, as everywhere."
+)
+def variance_by_the_beta_before(betas: Tensor) -> Tensor:
+    beta, now, before, _ = _pieces(betas)
+    return beta.square() / (2 * (1 - before) / (1 - now) * betas[:-1] * (1 - beta) * (1 - now))
+
+
+@bound_weights.mistake(
+    "The posterior's variance is right, but the other betas are those of step t - 1. The weight of step t "
+    "has the beta of step t."
+)
+def betas_before_outside_the_variance(betas: Tensor) -> Tensor:
+    _, now, _, variance = _pieces(betas)
+    beta = betas[:-1]
+    return beta.square() / (2 * variance * (1 - beta) * (1 - now))
+
+
+@bound_weights.mistake(
+    "alpha_bar is right, but all betas are those of step t - 1: for t = 2 ... T they are `betas[1:]`."
+)
+def all_betas_before(betas: Tensor) -> Tensor:
+    _, now, before, _ = _pieces(betas)
+    beta = betas[:-1]
+    return beta.square() / (2 * (1 - before) / (1 - now) * beta * (1 - beta) * (1 - now))
+
+
+@bound_weights.mistake(
+    "The `1 - beta` in the denominator is that of step t - 1. The weight of step t has the beta of step t."
+)
+def share_kept_before(betas: Tensor) -> Tensor:
+    beta, now, _, variance = _pieces(betas)
+    return beta.square() / (2 * variance * (1 - betas[:-1]) * (1 - now))
+
+
+@bound_weights.mistake(
+    "The noise level in the denominator is 1 - alpha_bar of step t - 1. The network sees x at step t: it is "
+    "that of step t."
+)
+def noise_level_before(betas: Tensor) -> Tensor:
+    beta, _, before, variance = _pieces(betas)
+    return beta.square() / (2 * variance * (1 - beta) * (1 - before))
+
+
+@bound_weights.mistake(
+    "The posterior's variance is upside down: (1 - alpha_bar of the step before) over (1 - alpha_bar) is "
+    "below 1."
+)
+def weights_by_variance_inverted(betas: Tensor) -> Tensor:
+    beta, now, before, _ = _pieces(betas)
+    return beta.square() / (2 * (1 - now) / (1 - before) * beta * (1 - beta) * (1 - now))
+
+
+@bound_weights.mistake(
+    "Your SNR is that of a single step, `1 - beta` over beta. It is that of all steps up to t: alpha_bar "
+    "over 1 - alpha_bar."
+)
+def weights_of_single_steps(betas: Tensor) -> Tensor:
+    ratio = (1 - betas) / betas
+    return 0.5 * (ratio[:-1] / ratio[1:] - 1)
+
+
 @bound_weights.also_right
 def weights_as_in_the_paper(betas: Tensor) -> Tensor:
     beta, now, _, variance = _pieces(betas)
@@ -800,7 +966,7 @@ def weights_by_logarithms(betas: Tensor) -> Tensor:
 def _clean_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, kind: str, *shape: int) -> Case:
         levels = rng.uniform(0.1, 0.9, size=shape[0])
-        levels[-1] = rng.uniform(0.01, 0.03)  # next to nothing of the image is left
+        levels[-1] = rng.uniform(0.003, 0.008)  # next to nothing of the image is left
         return call(
             label,
             output=_normal(rng, *shape),
@@ -985,6 +1151,114 @@ def clean_along_the_channels(*arguments: Any) -> Tensor:
     return _clean(*arguments, place=lambda a: a[:, None, None])
 
 
+@clean_image.mistake(
+    "With the noise predicted, the noise is scaled by its variance: take the root of `1 - alpha_bar`."
+)
+def eps_noise_without_root(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: (x - s**2 * e) / a)
+
+
+@clean_image.mistake("With the noise predicted you divide by `alpha_bar`. Divide by its root.")
+def eps_image_without_root(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: (x - s * e) / a**2)
+
+
+@clean_image.mistake(
+    "With the noise predicted, `alpha_bar` and `1 - alpha_bar` are used without their roots. For `v` you "
+    "have taken them."
+)
+def eps_without_roots(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: (x - s**2 * e) / a**2)
+
+
+@clean_image.mistake("For `v` sigma is meant, the root of `1 - alpha_bar`. You have its square.")
+def v_noise_without_root(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: a * x - s**2 * v)
+
+
+@clean_image.mistake("For `v` alpha is meant, the root of `alpha_bar`. You have its square.")
+def v_image_without_root(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: a**2 * x - s * v)
+
+
+@clean_image.mistake(
+    "For `v` the factors are alpha and sigma, the roots of `alpha_bar` and `1 - alpha_bar`. You have their "
+    "squares."
+)
+def v_without_roots(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: a**2 * x - s**2 * v)
+
+
+@clean_image.mistake(
+    "For `v` the output comes back as it is. It is a mixture of image and noise: the second equation of (20) "
+    "has the image."
+)
+def v_returned(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: v)
+
+
+@clean_image.mistake(
+    "With the noise predicted the output comes back as it is, and that is the noise. Solve (4) for the image."
+)
+def eps_returned(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: e)
+
+
+@clean_image.mistake(
+    'The output comes back as it is for every kind. It is the image for "x0" alone: solve (4) for "eps", and '
+    'use the second equation of (20) for "v".'
+)
+def always_the_output(output: Tensor, *_: Any) -> Tensor:
+    return output
+
+
+@clean_image.mistake(
+    "The predicted noise is subtracted and nothing is scaled. In (4) the noise has its factor, and what is "
+    "left is the image times the root of `alpha_bar`."
+)
+def nothing_scaled(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: x - e)
+
+
+@clean_image.mistake("For `v` nothing is divided: alpha times x minus sigma times v is the image already.")
+def v_divided(*arguments: Any) -> Tensor:
+    return _clean(*arguments, v=lambda v, x, a, s: (a * x - s * v) / a)
+
+
+@clean_image.mistake(
+    'For "x0" you return `x`, the noisy image. What the model takes for the clean one is its output.'
+)
+def noisy_image_for_x0(*arguments: Any) -> Tensor:
+    return _clean(*arguments, x0=lambda o, x, a, s: x)
+
+
+@clean_image.mistake(
+    'For "x0" you divide by the root of `alpha_bar`. The output is the clean image, which has not shrunk.'
+)
+def x0_divided(*arguments: Any) -> Tensor:
+    return _clean(*arguments, x0=lambda o, x, a, s: o / a)
+
+
+@clean_image.mistake(
+    'For "x0" you shrink the output by the root of `alpha_bar`. It is the clean image; return it as it is.'
+)
+def x0_shrunk(*arguments: Any) -> Tensor:
+    return _clean(*arguments, x0=lambda o, x, a, s: a * o)
+
+
+@clean_image.mistake('For "x0" nothing comes back. The output is the image: return it.')
+def x0_forgotten(*arguments: Any) -> Tensor | None:
+    return None if arguments[-1] == "x0" else _clean(*arguments)
+
+
+@clean_image.mistake(
+    "You keep the divisor from getting small. Where little of the image is left it is small, and the guess "
+    "is as far off as the formula says."
+)
+def divisor_with_a_floor(*arguments: Any) -> Tensor:
+    return _clean(*arguments, eps=lambda e, x, a, s: (x - s * e) / a.clamp(min=0.1))
+
+
 @clean_image.also_right
 def clean_by_cases(output: Tensor, x: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
     a, s = (part.sqrt().reshape(-1, 1, 1, 1) for part in (alpha_bar, 1 - alpha_bar))
@@ -1021,7 +1295,7 @@ def _loss_cases(rng: Rng) -> Iterator[Case]:
             t=rng.permutation(times),
             noise=_normal(rng, batch, dim),
             betas=_betas(rng, steps).astype("float32"),
-            gradients=["x0"],
+            gradients=["model"],
         )
 
     yield case("five points of the plane, six steps", 5, 2, 6)
@@ -1266,6 +1540,117 @@ def loss_along_the_coordinates(*arguments: Any) -> Tensor:
     return _loss(*arguments, place=lambda a: a)
 
 
+@denoising_loss.mistake("You draw noise of your own. Use the one that is given, here and as the target.")
+def loss_own_noise(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    return _loss(model, x0, t, torch.randn_like(x0), betas)
+
+
+@denoising_loss.mistake(
+    "The noise in the noisy point is one that you have drawn, and the target is the one that is given. They "
+    "are the same: use the one that is given."
+)
+def own_noise_added(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    given, noise = noise, torch.randn_like(x0)
+    return _loss(model, x0, t, noise, betas, target=lambda x0, noise, x: given)
+
+
+@denoising_loss.mistake(
+    "The target is noise that you draw anew, of which nothing is in the noisy point. It is the noise that "
+    "has been added."
+)
+def own_noise_as_target(*arguments: Any) -> Tensor:
+    return _loss(*arguments, target=lambda x0, noise, x: torch.randn_like(noise))
+
+
+@denoising_loss.mistake("You draw the steps yourself. Use the `t` that is given.")
+def own_steps(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    return _loss(model, x0, torch.randint(1, len(betas) + 1, t.shape), noise, betas)
+
+
+@denoising_loss.mistake(
+    "You draw steps and noise yourself. Both are given: that is how the caller can tell what to expect."
+)
+def own_steps_and_noise(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    t = torch.randint(1, len(betas) + 1, t.shape)
+    return _loss(model, x0, t, torch.randn_like(x0), betas)
+
+
+@denoising_loss.mistake(
+    "alpha_bar is the product of the betas in your answer. It is that of the `1 - beta`: what is left of the "
+    "image."
+)
+def product_of_betas_left(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: b.cumprod(0)[t - 1])
+
+
+@denoising_loss.mistake(
+    "You look the betas up first and multiply then, over the points of the batch. Multiply over the steps, "
+    "`cumprod` of the whole list, and look up then."
+)
+def product_over_the_batch(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: (1 - b[t - 1]).cumprod(0))
+
+
+@denoising_loss.mistake(
+    "You look up first, one place too far, and multiply over the points of the batch. Multiply over the "
+    "steps, `cumprod` of the whole list, and look up at t - 1 then."
+)
+def product_over_the_batch_one_on(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: (1 - b[t]).cumprod(0))
+
+
+@denoising_loss.mistake(
+    "All points get the level of step T: `prod` is the product over all steps. `cumprod` keeps the product "
+    "up to each step."
+)
+def level_of_the_end(*arguments: Any) -> Tensor:
+    return _loss(*arguments, level=lambda b, t: (1 - b).prod().expand(t.shape))
+
+
+@denoising_loss.mistake("The image is scaled by `alpha_bar`: take its root.")
+def loss_image_without_root(*arguments: Any) -> Tensor:
+    return _loss(*arguments, roots=(False, True))
+
+
+@denoising_loss.mistake("The target is v of (20). This model predicts the noise.")
+def target_is_v(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    left = _alpha_bar(betas)[t][:, None]
+    v = left.sqrt() * noise - (1 - left).sqrt() * x0
+    return _loss(model, x0, t, noise, betas, target=lambda x0, noise, x: v)
+
+
+@denoising_loss.mistake("That is the mean absolute error. (17) has the square.")
+def loss_absolute(*arguments: Any) -> Tensor:
+    return _loss(*arguments, reduce=lambda squares: squares.sqrt().mean())
+
+
+@denoising_loss.mistake("That is half of it: (17) has no factor 1/2.")
+def loss_halved(*arguments: Any) -> Tensor:
+    return _loss(*arguments) / 2
+
+
+@denoising_loss.mistake("The model is told alpha_bar. It expects the time, t / T.")
+def level_for_the_time(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    return _loss(model, x0, t, noise, betas, time=lambda t, steps: _alpha_bar(betas)[t])
+
+
+@denoising_loss.mistake("The model is told the beta of the step. It expects the time, t / T.")
+def beta_for_the_time(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
+    return _loss(model, x0, t, noise, betas, time=lambda t, steps: betas[t - 1])
+
+
+@denoising_loss.mistake("The model is told 1 - t / T. Time begins with the data: it is t / T.")
+def time_left(*arguments: Any) -> Tensor:
+    return _loss(*arguments, time=lambda t, steps: 1 - t / steps)
+
+
+@denoising_loss.mistake(
+    "`.item()` makes a plain number of the loss, and nobody can learn from that. Return the tensor."
+)
+def loss_as_a_number(*arguments: Any) -> float:
+    return _loss(*arguments).item()
+
+
 @denoising_loss.also_right
 def loss_by_mse(model: nn.Module, x0: Tensor, t: Tensor, noise: Tensor, betas: Tensor) -> Tensor:
     alpha_bar = torch.cumprod(1 - betas, dim=0)[t - 1].unsqueeze(1)
@@ -1320,9 +1705,10 @@ def _sampled(
     ).sqrt(),
     draw: Callable[[Tensor, torch.Generator], Tensor] = lambda x, rng: torch.randn(x.shape, generator=rng),
     quiet: Callable[[int], bool] = lambda t: t == 1,
+    left: Callable[[Tensor], Tensor] = _alpha_bar,
 ) -> Tensor:
     """The right answer, with knobs for the wrong ones."""
-    alpha_bar = _alpha_bar(betas)
+    alpha_bar = left(betas)
     for t in order(len(betas)):
         told = torch.full((len(x), 1), time(t, len(betas)))
         eps = model(torch.cat([x, told], dim=1))
@@ -1394,7 +1780,10 @@ def stops_early(*arguments: Any) -> Tensor:
     return _sampled(*arguments, order=lambda steps: range(steps, 1, -1))
 
 
-@ancestral_sample.mistake("The model is told (t - 1) / T. At step t it is shown x at time t / T.")
+@ancestral_sample.mistake(
+    "The model is told (t - 1) / T, as happens when steps are counted from 0. At step t it is shown x at "
+    "time t / T: the first call has time 1, the last 1 / T."
+)
 def sample_time_one_early(*arguments: Any) -> Tensor:
     return _sampled(*arguments, time=lambda t, steps: (t - 1) / steps)
 
@@ -1573,6 +1962,170 @@ def sample_one_place_on(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.G
     return x.detach()
 
 
+@ancestral_sample.mistake("All numbers of a point get the same noise. Each needs its own: `x.shape`.")
+def noise_shared_by_coordinates(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, draw=lambda x, rng: torch.randn(len(x), 1, generator=rng))
+
+
+@ancestral_sample.mistake(
+    "The noise is even, between 0 and 1: that is `torch.rand`. Gaussian is `torch.randn`."
+)
+def even_noise(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, draw=lambda x, rng: torch.rand(x.shape, generator=rng))
+
+
+@ancestral_sample.mistake(
+    "The walk begins with step T - 1: step T is left out. `range(T, 0, -1)` goes from T to 1, for its end is "
+    "not in it."
+)
+def begins_late(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, order=lambda steps: range(steps - 1, 0, -1))
+
+
+@ancestral_sample.mistake(
+    "The walk begins with step T - 1 and goes on to step 0, where alpha_bar is 1, no noise is left, and you "
+    "divide by zero. It is `range(T, 0, -1)`, from T to 1."
+)
+def down_to_step_zero(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, order=lambda steps: range(steps - 1, -1, -1), quiet=lambda t: t <= 1)
+
+
+@ancestral_sample.mistake(
+    "The walk begins with step T - 1 and goes on to step 0, where you divide by zero and add noise once "
+    "more. It is `range(T, 0, -1)`, from T to 1."
+)
+def down_to_step_zero_with_noise(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, order=lambda steps: range(steps - 1, -1, -1))
+
+
+@ancestral_sample.mistake(
+    "Steps are counted from T - 1 down to 0, which fits a list whose first place is step 1. With a 1 in "
+    "front of alpha_bar place 0 is the data, and you divide by zero: go from T to 1."
+)
+def down_to_step_zero_without_noise_there(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, order=lambda steps: range(steps - 1, -1, -1), quiet=lambda t: t == 0)
+
+
+@ancestral_sample.mistake(
+    "Counted from 0 the steps are T - 1 down to 0, and you stop before 0; and the time of place t is "
+    "(t + 1) / T. Count from T to 1, and both are as in (13)."
+)
+def counted_from_zero_and_stops_early(*arguments: Any) -> Tensor:
+    return _sampled(
+        *arguments, order=lambda steps: range(steps, 1, -1), time=lambda t, steps: (t - 1) / steps
+    )
+
+
+@ancestral_sample.mistake(
+    "alpha_bar is the product of the betas in your answer. It is that of the `1 - beta`: what is left of the "
+    "image."
+)
+def sample_by_product_of_betas(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, left=lambda betas: torch.cat([betas.new_ones(1), betas.cumprod(0)]))
+
+
+def _last_for_the_first(betas: Tensor) -> Tensor:
+    """What Python finds before the first place of ``cumprod``: the last."""
+    alpha_bar = (1 - betas).cumprod(0)
+    return torch.cat([alpha_bar[-1:], alpha_bar])
+
+
+@ancestral_sample.mistake(
+    "In the last step you look up an alpha_bar before the first, and Python takes the last one of the list. "
+    "Before step 1 there is no noise: alpha_bar is 1, the variance 0."
+)
+def sample_last_before_the_first(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, left=_last_for_the_first, quiet=lambda t: False)
+
+
+@ancestral_sample.mistake(
+    "Two things: the model is told (t - 1) / T where step t has the time t / T, and before the first "
+    "alpha_bar Python takes the last one of the list. Before step 1 there is no noise: alpha_bar is 1, the "
+    "variance 0."
+)
+def last_before_the_first_and_early(*arguments: Any) -> Tensor:
+    return _sampled(
+        *arguments,
+        left=_last_for_the_first,
+        quiet=lambda t: False,
+        time=lambda t, steps: (t - 1) / steps,
+    )
+
+
+@ancestral_sample.mistake(
+    "The result is clipped. That is often done with images, but points may lie anywhere: leave it out."
+)
+def result_clipped(*arguments: Any) -> Tensor:
+    return _sampled(*arguments).clamp(-1, 1)
+
+
+@ancestral_sample.mistake(
+    "Every step is clipped. x at step t is mostly noise, which may be of any size: leave it out."
+)
+def steps_clipped(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    alpha_bar, steps = _alpha_bar(betas), len(betas)
+    for t in range(steps, 0, -1):
+        eps = model(torch.cat([x, torch.full((len(x), 1), t / steps)], dim=1))
+        beta, now, before = betas[t - 1], alpha_bar[t], alpha_bar[t - 1]
+        x = (x - beta / (1 - now).sqrt() * eps) / (1 - beta).sqrt()
+        if t > 1:
+            noise = torch.randn(x.shape, generator=rng)
+            x = x + ((1 - before) / (1 - now) * beta).sqrt() * noise
+        x = x.clamp(-1, 1)
+    return x.detach()
+
+
+@ancestral_sample.mistake(
+    "The guess of the clean point is clipped. Samplers of images often do that, since pixels have bounds; "
+    "(13) does not, and points may lie anywhere."
+)
+def guess_clipped(*arguments: Any) -> Tensor:
+    def mean(x: Tensor, eps: Tensor, beta: Tensor, now: Tensor) -> Tensor:
+        guess, before = ((x - (1 - now).sqrt() * eps) / now.sqrt()).clamp(-1, 1), now / (1 - beta)
+        of_x0, of_x = before.sqrt() * beta, (1 - beta).sqrt() * (1 - before)
+        return (of_x0 * guess + of_x * x) / (1 - now)
+
+    return _sampled(*arguments, mean=mean)
+
+
+@ancestral_sample.mistake(
+    "The noise has the variance beta, and of step t - 1 at that. Asked for is the posterior's variance of "
+    "(12)."
+)
+def variance_of_the_step_before(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
+    before = iter(betas.flip(0)[1:])
+    return _sampled(model, x, betas, rng, spread=lambda *_: next(before).sqrt())
+
+
+@ancestral_sample.mistake(
+    "Step 2 gets no noise. Only step 1 has none: counted from 1 that is `if t > 1`, counted from 0 `if t > "
+    "0`."
+)
+def quiet_at_step_two(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, quiet=lambda t: t <= 2)
+
+
+@ancestral_sample.mistake(
+    "Two things: step 2 gets no noise, where only step 1 has none, and the model is told (t - 1) / T. Both "
+    "come of counting from 0: the time of place t is (t + 1) / T then, and noise is left out at place 0 "
+    "alone."
+)
+def quiet_at_step_two_and_early(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, quiet=lambda t: t <= 2, time=lambda t, steps: (t - 1) / steps)
+
+
+@ancestral_sample.mistake("The model is told 1 - t / T. Time begins with the data: at step t it is t / T.")
+def sample_time_left(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, time=lambda t, steps: 1 - t / steps)
+
+
+@ancestral_sample.mistake(
+    "The model is told (t - 1) / (T - 1), from 0 to 1. It has been trained with t / T, from 1 / T to 1."
+)
+def sample_time_from_zero_to_one(*arguments: Any) -> Tensor:
+    return _sampled(*arguments, time=lambda t, steps: (t - 1) / (steps - 1))
+
+
 @ancestral_sample.also_right
 @torch.no_grad()
 def by_the_posterior(model: nn.Module, x: Tensor, betas: Tensor, rng: torch.Generator) -> Tensor:
@@ -1603,6 +2156,49 @@ def with_noise_times_zero(model: nn.Module, x: Tensor, betas: Tensor, rng: torch
 
 # --- diagnose_diffusion -------------------------------------------------------------------------------
 
+FAULTS = ("not noise at the end", "blind to time", "overfitted", "wrong spread")
+NAMES = (*FAULTS, "sound")
+
+
+def _plateau(t: np.ndarray, center: float, width: float) -> np.ndarray:
+    """1 around the centre, and soon 0 beyond the width."""
+    return np.exp(-(((t - center) / width) ** 4))
+
+
+def _high_twice(t: np.ndarray) -> np.ndarray:
+    """As on a mixture: high, low, high again half way, near zero at the end."""
+    return _plateau(t, 0.0, 0.1) + 1.2 * _plateau(t, 0.5, 0.2) + 0.03
+
+
+def _high_at_first(t: np.ndarray) -> np.ndarray:
+    return _plateau(t, 0.0, 0.1) + 0.03 + 0.055 * t**2
+
+
+def _low_half_way(t: np.ndarray) -> np.ndarray:
+    return 0.88**t * (1 - 0.75 * _plateau(t, 0.5, 0.2))
+
+
+def _scattered(t: np.ndarray) -> np.ndarray:
+    """A gap that comes and goes from step to step, and is widest at the first, half way and at the last."""
+    lower = 0.25 * np.cos(np.arange(len(t)) * np.pi / 2)
+    lower[[0, len(t) // 2, -1]] = 0.4
+    return lower
+
+
+def _late(t: np.ndarray) -> np.ndarray:
+    """A gap at the end, and the opposite at the start, where the loss is higher."""
+    return np.where(t > 0.53, 0.27, -0.28)
+
+
+def _early(t: np.ndarray) -> np.ndarray:
+    """A gap at the start, which the opposite makes up for later."""
+    return np.where(t < 0.47, 0.25, -0.28)
+
+
+def _not_everywhere(t: np.ndarray) -> np.ndarray:
+    """A gap that is absent at the first steps, half way and at the last."""
+    return np.where((t > 0.12) & (t < 0.9) & (np.abs(t - 0.5) > 0.03), 0.7, 0.0)
+
 
 def _run(
     rng: Rng,
@@ -1610,7 +2206,8 @@ def _run(
     *,
     left: float = 1e-4,
     fall: float = 0.03,
-    gap: float = 0.01,
+    gap: float | Callable[[np.ndarray], np.ndarray] = 0.01,
+    curve: Callable[[np.ndarray], np.ndarray] | None = None,
     ratio: float = 1.0,
     steps: int = 60,
     bend: float = 1.5,
@@ -1619,13 +2216,16 @@ def _run(
 ) -> Case:
     """A schedule that leaves ``left`` of the image, and losses whose last is ``fall`` times the first.
 
-    With a larger ``bend`` the image is kept for longer.
+    With a larger ``bend`` the image is kept for longer. The losses follow ``curve`` instead, if there is one;
+    those of training images are lower by ``gap``.
     """
     t = np.linspace(0, 1, steps + 1)
     alpha_bar = np.exp(np.log(left) * t**bend)
     first = first or rng.uniform(0.5, 0.9)
-    test = first * fall ** t[1:] * rng.uniform(0.97, 1.03, size=steps)
-    train = test * (1 - gap) * rng.uniform(0.995, 1.005, size=steps)
+    shape = fall ** t[1:] if curve is None else curve(t[1:])
+    test = first * shape * rng.uniform(0.97, 1.03, size=steps)
+    lower = gap(t[1:]) if callable(gap) else gap
+    train = test * (1 - lower) * rng.uniform(0.995, 1.005, size=steps)
     data = data or rng.choice([rng.uniform(0.3, 0.5), rng.uniform(2.0, 3.0)])
     return call(
         label,
@@ -1650,16 +2250,29 @@ def _diagnose_cases(rng: Rng) -> Iterator[Case]:
     yield case("all is well, and noise is hard to see at the start", fall=0.09, gap=0.04, first=0.98)
     yield case("all is well, and noise is easy to see throughout", first=0.08)
     yield case("all is well, and the data vary a lot", ratio=0.93, data=4.0)
+    yield case("all is well, and test images are much easier", gap=-0.7)
+    yield case("all is well, and single steps are off by a quarter either way", gap=_scattered)
+    yield case("all is well, and test images are easier at first, harder at last", gap=_late)
+    yield case("all is well, and test images are harder at first", gap=_early, curve=_high_twice)
+    yield case("all is well, and noise is hard to see half way, too", curve=_high_twice)
+    yield case("all is well, and only the first steps are hard", curve=_high_at_first)
     yield case("a fifth of the image is left at the end", left=0.2, fall=0.08)
     yield case("half of the image is left at the end", left=0.5, fall=0.1)
     yield case("a fifth of the image is left, and most of it goes at once", left=0.2, fall=0.08, bend=0.3)
     yield case("much is left, and the training images are known by heart", left=0.3, fall=0.06, gap=0.5)
+    yield case("much is left, and noise is as hard to see at the end", left=0.3, fall=0.85)
+    yield case("much is left, and samples of too much spread", left=0.3, fall=0.06, ratio=2.2)
     yield case("noise is as hard to see at the end as at the start", fall=0.85)
     yield case("noise is even harder to see at the end", fall=1.3)
     yield case("as hard at the end, if never very hard", fall=0.95, first=0.06)
+    yield case("as hard at the end, if easier in between", curve=_low_half_way)
     yield case("hard at the end, and samples of too much spread", fall=0.9, ratio=2.5)
+    yield case("hard at the end, and the training images are known by heart", fall=0.9, gap=0.5)
+    yield case("even harder at the end, and the training images are known by heart", fall=1.3, gap=0.45)
     yield case("the training images are known by heart", gap=0.5)
     yield case("known by heart, of which a low loss tells little", gap=0.5, first=0.06)
+    yield case("known by heart, but for some of the steps", gap=_not_everywhere, curve=_high_twice, steps=61)
+    yield case("known by heart to the last pixel", gap=0.9, fall=0.09)
     yield case("known by heart, and samples of too little spread", gap=0.45, ratio=0.4)
     yield case("samples of twice the spread", ratio=2.0)
     yield case("samples of half the spread", ratio=0.5)
@@ -1680,7 +2293,7 @@ def _diagnose(
         test.mean() - train.mean() > 0.15 * test.mean()
     ),
     spread: Callable[[float, float], Any] = lambda sample, data: not 0.7 < sample / data < 1.4,
-    order: tuple[str, ...] = ("not noise at the end", "blind to time", "overfitted", "wrong spread"),
+    order: tuple[str, ...] = FAULTS,
 ) -> str:
     """The right answer, with knobs for the wrong ones."""
     found = {
@@ -1698,9 +2311,21 @@ def _diagnose_reference(
     return _diagnose(alpha_bar, train_loss, test_loss, sample_std, data_std)
 
 
-diagnose_diffusion = Exercise(points=2, minutes=15, reference=_diagnose_reference, cases=_diagnose_cases)
+def _by_its_name(response: Response) -> Response:
+    """All names that the text does not have are one, so that one sentence fits them all."""
+    told = response["returned"]
+    if isinstance(told, str) and told not in NAMES:
+        return {**response, "returned": "a name that the text does not have"}
+    return response
 
-FAULTS = ("not noise at the end", "blind to time", "overfitted", "wrong spread")
+
+diagnose_diffusion = Exercise(
+    points=2,
+    minutes=15,
+    reference=_diagnose_reference,
+    cases=_diagnose_cases,
+    observe=_by_its_name,
+)
 
 
 @diagnose_diffusion.mistake(
@@ -1847,6 +2472,261 @@ def heart_by_a_fixed_number(*arguments: Any) -> str:
 )
 def spread_by_a_fixed_number(*arguments: Any) -> str:
     return _diagnose(*arguments, spread=lambda sample, data: abs(sample - data) > 0.2)
+
+
+def _in_order(order: tuple[str, ...]) -> None:
+    """Add the mistake of asking in another order."""
+    k = next(k for k in range(len(order)) if order[k] != FAULTS[k])
+
+    def answer(*arguments: Any) -> str:
+        return _diagnose(*arguments, order=order)
+
+    answer.__name__ = f"order_{'_'.join(str(FAULTS.index(name) + 1) for name in order)}"
+    told = ", then ".join(f'"{name}"' for name in order)
+    diagnose_diffusion.mistake(
+        f"Several may apply, and the first of the list is asked for. You ask for {told}: "
+        f'"{FAULTS[k]}" comes before "{order[k]}".'
+    )(answer)
+
+
+for _order in permutations(FAULTS):
+    if _order not in (FAULTS, (*FAULTS[1:], FAULTS[0]), (FAULTS[0], FAULTS[3], *FAULTS[1:3])):
+        _in_order(_order)  # those two are above
+
+
+def _misspelt(which: tuple[str, ...], hint: str) -> None:
+    """Add the mistake of giving the right verdict another name."""
+
+    def answer(*arguments: Any) -> str:
+        found = _diagnose(*arguments)
+        return "" if found in which else found
+
+    answer.__name__ = f"misspelt_{'_'.join(str(NAMES.index(name) + 1) for name in which)}"
+    diagnose_diffusion.mistake(hint)(answer)
+
+
+_LIST = ", ".join(f'"{name}"' for name in NAMES)
+for _name in NAMES:
+    _misspelt(
+        (_name,), f'"{_name}" has another name in your answer. Return one of these, to the letter: {_LIST}.'
+    )
+_misspelt(NAMES, f"None of your names is one of the text. Return one of these, to the letter: {_LIST}.")
+_misspelt(
+    tuple(name for name in NAMES if " " in name),
+    f"The names that are more than a word are not those of the text. Mind the spaces: {_LIST}.",
+)
+
+
+@diagnose_diffusion.mistake('Nothing comes back where nothing is wrong. Return "sound" there.')
+def sound_forgotten(*arguments: Any) -> str | None:
+    found = _diagnose(*arguments)
+    return None if found == "sound" else found
+
+
+@diagnose_diffusion.mistake("Nothing comes back at all. Return the name; to print it is not enough.")
+def nothing_returned(*_: Any) -> None: ...
+
+
+@diagnose_diffusion.mistake(
+    "You compare whole lists: that gives a truth value for each step, and `if` needs a single one. Compare "
+    "their means, as in `test_loss.mean() > 1.2 * train_loss.mean()`."
+)
+def lists_of_losses_compared(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: test > train)
+
+
+@diagnose_diffusion.mistake(
+    "You compare a whole list of losses with a number: that gives a truth value for each step, and `if` "
+    "needs a single one. Compare the last steps' mean with the first steps'."
+)
+def list_of_losses_compared(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss > 0.4 * loss[0])
+
+
+@diagnose_diffusion.mistake(
+    "If the error speaks of a Boolean value: you compare the whole of `alpha_bar` with a number, which gives "
+    "a truth value for each step, and `if` needs a single one. Only the end counts: `alpha_bar[-1]`."
+)
+def whole_schedule_compared(*arguments: Any) -> str:
+    return _diagnose(*arguments, left=lambda a: a > 0.04)
+
+
+@diagnose_diffusion.mistake(
+    "A large difference between training and test counts for you in either direction. Test images may be "
+    "easier, and that is no fault: overfitted is a model whose test loss is higher."
+)
+def any_large_difference(*arguments: Any) -> str:
+    return _diagnose(
+        *arguments, heart=lambda train, test: (train.mean() - test.mean()).abs() > 0.25 * train.mean()
+    )
+
+
+@diagnose_diffusion.mistake(
+    "You call a model overfitted as soon as the test loss is higher at some single step, be it any one or "
+    "the one where it is lowest. Single steps scatter: compare the means over all steps."
+)
+def higher_at_any_step(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: (test > 1.2 * train).any())
+
+
+@diagnose_diffusion.mistake(
+    "You find no overfitting where the loss is highest, or at some one step, if there is no gap there. A few "
+    "steps without one do not acquit a model: compare the means over all steps."
+)
+def higher_at_every_step(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: (test > 1.2 * train).all())
+
+
+@diagnose_diffusion.mistake(
+    "You compare training and test at the last step alone. Single steps scatter: compare the means over all "
+    "steps."
+)
+def higher_at_the_last_step(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: test[-1] > 1.2 * train[-1])
+
+
+@diagnose_diffusion.mistake(
+    "You compare training and test at the first step alone. Single steps scatter: compare the means over all "
+    "steps."
+)
+def higher_at_the_first_step(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: test[0] > 1.2 * train[0])
+
+
+@diagnose_diffusion.mistake(
+    "You compare training and test at a single step half way. Single steps scatter: compare the means over "
+    "all steps."
+)
+def higher_half_way(*arguments: Any) -> str:
+    def heart(train: Tensor, test: Tensor) -> Tensor:
+        half = len(test) // 2
+        return test[half] > 1.2 * train[half]
+
+    return _diagnose(*arguments, heart=heart)
+
+
+@diagnose_diffusion.mistake(
+    "You call a model overfitted as soon as some single step has a test loss half as high again. Single "
+    "steps scatter, now and then by as much: compare the means over all steps."
+)
+def much_higher_at_any_step(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: (test > 1.5 * train).any())
+
+
+@diagnose_diffusion.mistake(
+    "You call a model overfitted as soon as training and test differ at some single step, in either "
+    "direction. Single steps scatter, and test images may be easier: compare the means, and ask which is "
+    "higher."
+)
+def different_at_any_step(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: ((test - train).abs() > 0.3 * test).any())
+
+
+@diagnose_diffusion.mistake(
+    "You compare training and test at the first steps alone. The other steps count as much: compare the "
+    "means over all of them."
+)
+def higher_at_the_first_steps(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: test[:6].mean() > 1.2 * train[:6].mean())
+
+
+@diagnose_diffusion.mistake(
+    "You compare training and test over the first half of the steps. Take the means over all of them."
+)
+def higher_in_the_first_half(*arguments: Any) -> str:
+    def heart(train: Tensor, test: Tensor) -> Tensor:
+        half = len(test) // 2
+        return test[:half].mean() > 1.2 * train[:half].mean()
+
+    return _diagnose(*arguments, heart=heart)
+
+
+@diagnose_diffusion.mistake(
+    "You compare training and test at the last steps alone. Where images are noisy the loss is low and tells "
+    "little: compare the means over all steps."
+)
+def higher_at_the_last_steps(*arguments: Any) -> str:
+    return _diagnose(*arguments, heart=lambda train, test: test[-6:].mean() > 1.2 * train[-6:].mean())
+
+
+@diagnose_diffusion.mistake(
+    "You compare training and test over the second half of the steps. Take the means over all of them."
+)
+def higher_in_the_second_half(*arguments: Any) -> str:
+    def heart(train: Tensor, test: Tensor) -> Tensor:
+        half = len(test) // 2
+        return test[half:].mean() > 1.2 * train[half:].mean()
+
+    return _diagnose(*arguments, heart=heart)
+
+
+@diagnose_diffusion.mistake(
+    "You compare the end with the middle, or with the mean of all steps. Either may be low or high; compare "
+    "the last steps with the first."
+)
+def blind_by_the_middle(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss[-1] > 0.5 * loss[len(loss) // 2])
+
+
+@diagnose_diffusion.mistake(
+    "You look at the loss half way. It may be as high there as at the start, where clusters run into one "
+    "another; compare the last steps with the first."
+)
+def blind_half_way(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss[len(loss) // 2] > 0.5 * loss[0])
+
+
+@diagnose_diffusion.mistake(
+    "You ask whether the loss varies over the steps. It may, and still be as high at the end as at the "
+    "start: compare the last steps with the first."
+)
+def blind_if_it_varies_little(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss.std() < 0.2 * loss.mean())
+
+
+@diagnose_diffusion.mistake(
+    "You take the mean of half of the steps, or of all. A loss may be high half way and all is well; compare "
+    "the last steps, a tenth of them, with the first."
+)
+def blind_by_halves(*arguments: Any) -> str:
+    def blind(loss: Tensor) -> Tensor:
+        return loss[len(loss) // 2 :].mean() > 0.5 * loss[: len(loss) // 2].mean()
+
+    return _diagnose(*arguments, blind=blind)
+
+
+@diagnose_diffusion.mistake(
+    "You compare the end with the lowest loss. A blind model's loss may be lowest at the end and hardly "
+    "lower than at the first steps: compare with these."
+)
+def blind_by_the_lowest(*arguments: Any) -> str:
+    return _diagnose(*arguments, blind=lambda loss: loss[-1] > 2 * loss.min())
+
+
+@diagnose_diffusion.mistake(
+    "You compare the test loss at the end with the training loss at the start. The one may be higher for "
+    "another reason, overfitting: take both of the same list."
+)
+def blind_across_the_lists(
+    alpha_bar: Tensor, train_loss: Tensor, test_loss: Tensor, sample_std: float, data_std: float
+) -> str:
+    def blind(loss: Tensor) -> Tensor:
+        return loss[-1] > 0.5 * train_loss[0]
+
+    return _diagnose(alpha_bar, train_loss, test_loss, sample_std, data_std, blind=blind)
+
+
+@diagnose_diffusion.mistake(
+    "You compare the training loss at the end with the test loss at the start. The one may be lower for "
+    "another reason, overfitting: take both of the same list."
+)
+def blind_across_the_lists_too(
+    alpha_bar: Tensor, train_loss: Tensor, test_loss: Tensor, sample_std: float, data_std: float
+) -> str:
+    def blind(loss: Tensor) -> Tensor:
+        return train_loss[-1] > 0.5 * loss[0]
+
+    return _diagnose(alpha_bar, train_loss, test_loss, sample_std, data_std, blind=blind)
 
 
 @diagnose_diffusion.also_right

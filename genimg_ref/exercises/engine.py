@@ -65,7 +65,8 @@ def call(
     Compared are what it returns, whether it leaves its tensors as they were, the parameters of every net
     among the arguments after the call, whether the net is still in the same mode, trainable and made of the
     same parameters, whether random numbers come from a generator that was given and from no other, and the
-    gradients with regard to the float tensors in ``gradients``. For the nets in ``net_gradients`` what is
+    gradients of what it returns with regard to the float tensors in ``gradients``, or the parameters of the
+    nets that are named there. For the nets in ``net_gradients`` what is
     left in ``.grad`` is compared too, for those in ``buffers`` the buffers. The nets in ``stale`` start with
     gradients of an earlier step. With ``repeat`` the call is made that many times with the same nets and
     optimisers, and the last one is compared.

@@ -1,6 +1,7 @@
 """The exercises of the chapter guidance, in the order of the text."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,24 @@ def sigma_along_columns(*arguments: Any) -> Tensor:
 @classifier_guided.mistake("All images get the sigma of the first. Each has its own.")
 def sigma_of_the_first(*arguments: Any) -> Tensor:
     return _classifier_guided(*arguments, place=lambda s: s[0])
+
+
+@classifier_guided.mistake("You take the mean of the sigmas of the batch. Each image has its own.")
+def mean_sigma(*arguments: Any) -> Tensor:
+    return _classifier_guided(*arguments, place=lambda s: s.mean())
+
+
+@classifier_guided.mistake("You multiply by the root of sigma. Sigma is a standard deviation already.")
+def root_of_sigma(*arguments: Any) -> Tensor:
+    return _classifier_guided(*arguments, factor=lambda sigma, scale: scale * sigma.sqrt())
+
+
+@classifier_guided.mistake(
+    "The model's own noise is multiplied by the scale, too. Scaled is what the classifier adds, and nothing "
+    "else."
+)
+def noise_scaled_too(eps: Tensor, gradient: Tensor, sigma: Tensor, scale: float) -> Tensor:
+    return scale * _classifier_guided(eps, gradient, sigma, 1.0)
 
 
 @classifier_guided.mistake("You return the score. Asked for is the noise that a sampler expects.")
@@ -262,24 +281,35 @@ def by_masked_fill(labels: Tensor, null: int, probability: float, rng: torch.Gen
 
 
 def _guided_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, *shape: int, scale: float, low: float = 0.0, high: float = 1.0) -> Case:
-        # the first lies outside of every interval, others on its very ends, which eighths are exactly
-        t = np.append(0.9375, rng.permutation([0.75, 0.25, 0.5, 0.625, 0.125][: shape[0] - 1]))
+    def case(
+        label: str, *shape: int, scale: float, t: list[float], low: float = 0.0, high: float = 1.0
+    ) -> Case:
+        """All but the first of the times are shuffled."""
         return call(
             label,
             unconditional=_normal(rng, *shape),
             conditional=_normal(rng, *shape, mean=0.5),
             scale=scale,
-            t=t.astype("float32"),
+            t=np.append(t[0], rng.permutation(t[1:])).astype("float32"),
             low=low,
             high=high,
         )
 
-    yield case("scale 3 at all times", 5, 1, 3, 4, scale=3.0)
-    yield case("scale 1, which is none", 2, 1, 2, 3, scale=1.0)
-    yield case("scale 0, which forgets the condition", 2, 1, 2, 3, scale=0.0)
-    yield case("scale 4 in the middle only", 6, 2, 2, 3, scale=4.0, low=0.25, high=0.75)
-    yield case("as many images as channels, rows and columns, scale 2 early", 4, 4, 4, 4, scale=2.0, high=0.5)
+    # binary fractions, so that a time on the very end of an interval is there exactly
+    near = 1 / 64
+    middle = [0.9375, 0.25 - near, 0.25, 0.5, 0.75, 0.75 + near]
+    yield case("scale 2.5 at all times", 5, 1, 3, 4, scale=2.5, t=[0.9375, 0.0, 0.25, 0.625, 1.0])
+    yield case("scale 1, which is none", 2, 1, 2, 3, scale=1.0, t=[0.9375, 0.5])
+    yield case("scale 0, which forgets the condition", 2, 1, 2, 3, scale=0.0, t=[0.9375, 0.5])
+    yield case("scale 4.25 in the middle only", 6, 2, 2, 3, scale=4.25, t=middle, low=0.25, high=0.75)
+    yield case(
+        "as many images as channels, rows and columns, scale 1.75 at small times",
+        *(4, 4, 4, 4),
+        scale=1.75,
+        t=[0.25, 0.5, 0.5 + near, 0.9375],
+        high=0.5,
+    )
+    yield case("no time inside", 2, 1, 3, 2, scale=3.5, t=[0.875, 0.125], low=0.25, high=0.75)
 
 
 def _guided(
@@ -343,7 +373,15 @@ def scaled_conditional(*arguments: Any) -> Tensor:
     return _guided(*arguments, mix=lambda u, c, w: w * c)
 
 
-@guided.mistake("The interval has no effect: outside of it there is no guidance.")
+@guided.mistake("The scale has lost its fraction: 2.5 is not 2. Keep it a float, in a tensor of floats.")
+def scale_cut_off(unconditional: Tensor, conditional: Tensor, scale: float, *arguments: Any) -> Tensor:
+    return _guided(unconditional, conditional, float(int(scale)), *arguments)
+
+
+@guided.mistake(
+    "The interval has no effect: outside of it there is no guidance. Both ends have to hold, joined by `&`: "
+    'with `|`, an "or", every time passes.'
+)
 def interval_ignored(*arguments: Any) -> Tensor:
     return _guided(*arguments, inside=lambda t, low, high: torch.ones_like(t, dtype=torch.bool))
 
@@ -371,6 +409,16 @@ def ends_left_out(*arguments: Any) -> Tensor:
     return _guided(*arguments, inside=lambda t, low, high: (t > low) & (t < high))
 
 
+@guided.mistake("A time that equals `low` gets no guidance. Both ends are included.")
+def low_left_out(*arguments: Any) -> Tensor:
+    return _guided(*arguments, inside=lambda t, low, high: (t > low) & (t <= high))
+
+
+@guided.mistake("A time that equals `high` gets no guidance. Both ends are included.")
+def high_left_out(*arguments: Any) -> Tensor:
+    return _guided(*arguments, inside=lambda t, low, high: (t >= low) & (t < high))
+
+
 @guided.mistake("The upper end of the interval has no effect.")
 def high_ignored(*arguments: Any) -> Tensor:
     return _guided(*arguments, inside=lambda t, low, high: t >= low)
@@ -382,11 +430,27 @@ def time_of_the_first(*arguments: Any) -> Tensor:
 
 
 @guided.mistake(
-    "Scales are lined up with the columns. Each image has its own: give them three axes of length 1 "
-    "behind the first."
+    "One time inside of the interval brings guidance for the whole batch, by `any` perhaps. Each image has "
+    "a time of its own: `torch.where` takes the scale where its time is inside."
+)
+def inside_for_any(*arguments: Any) -> Tensor:
+    return _guided(*arguments, inside=lambda t, low, high: ((t >= low) & (t <= high)).any().expand(len(t)))
+
+
+@guided.mistake(
+    "One time outside of the interval ends guidance for the whole batch, by `all` perhaps. Each image has "
+    "a time of its own: `torch.where` takes the scale where its time is inside."
+)
+def inside_for_all(*arguments: Any) -> Tensor:
+    return _guided(*arguments, inside=lambda t, low, high: ((t >= low) & (t <= high)).all().expand(len(t)))
+
+
+@guided.mistake(
+    "Scales are lined up with the columns, which fails unless there are as many as images. Each image has "
+    "its own: give the scales three axes of length 1 behind the first."
 )
 def scales_along_columns(*arguments: Any) -> Tensor:
-    return _guided(*arguments, place=lambda w: w if len(w) == 4 else w[:, None, None, None])
+    return _guided(*arguments, place=lambda w: w)
 
 
 @guided.also_right
@@ -414,8 +478,11 @@ def guided_image_by_image(
 
 def _rescaled_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, *shape: int, share: float) -> Case:
-        conditional = _normal(rng, *shape, mean=0.4) * rng.uniform(0.5, 1.5, size=(shape[0], 1, 1, 1))
-        strong = _normal(rng, *shape, mean=1.0, scale=3.0) * rng.uniform(0.6, 1.5, size=(shape[0], 1, 1, 1))
+        size = rng.uniform(0.5, 1.5, size=(shape[0], 1, 1, 1))
+        ratio = rng.uniform(0.3, 0.4, size=size.shape)
+        ratio[1::2] = rng.uniform(2.5, 3.0, size=ratio[1::2].shape)  # every other one is too weak
+        conditional = _normal(rng, *shape, mean=0.4) * size
+        strong = _normal(rng, *shape, mean=0.8) * size / ratio
         return call(
             label,
             strong=strong.astype("float32"),
@@ -426,6 +493,7 @@ def _rescaled_cases(rng: Rng) -> Iterator[Case]:
     yield case("five images, wholly", 5, 1, 3, 4, share=1.0)
     yield case("three colour images, seven tenths", 3, 3, 2, 4, share=0.7)
     yield case("not at all", 2, 1, 3, 3, share=0.0)
+    yield case("as many images as columns, wholly", 4, 2, 3, 4, share=1.0)
     yield case("a single image, half", 1, 2, 3, 4, share=0.5)
 
 
@@ -452,7 +520,7 @@ def _rescaled_reference(strong: Tensor, conditional: Tensor, share: float) -> Te
 rescaled = Exercise(points=2, minutes=15, reference=_rescaled_reference, cases=_rescaled_cases)
 
 
-@rescaled.mistake("The ratio is upside down: it makes the strong prediction stronger still.")
+@rescaled.mistake("The ratio is upside down: it makes a prediction that is too strong stronger still.")
 def ratio_inverted(*arguments: Any) -> Tensor:
     return _rescaled(*arguments, ratio=lambda wanted, is_: is_ / wanted)
 
@@ -465,6 +533,36 @@ def ratio_of_variances(*arguments: Any) -> Tensor:
 @rescaled.mistake("One standard deviation is taken over the whole batch. Each image has its own.")
 def over_the_batch(*arguments: Any) -> Tensor:
     return _rescaled(*arguments, size=lambda x: x.std())
+
+
+@rescaled.mistake("All images get the ratio of the first. Each has its own.")
+def ratio_of_the_first(*arguments: Any) -> Tensor:
+    return _rescaled(*arguments, size=lambda x: x[0].std())
+
+
+@rescaled.mistake(
+    "The standard deviation is taken over the images, at each place. It is over all numbers of one image: "
+    "over the axes 1, 2 and 3."
+)
+def over_the_images(*arguments: Any) -> Tensor:
+    # as `std(dim=0)`, whose warning for a single image is left out
+    def size(x: Tensor) -> Tensor:
+        return x.std(dim=0) if len(x) > 1 else torch.full_like(x, torch.nan)
+
+    return _rescaled(*arguments, size=size)
+
+
+@rescaled.mistake(
+    "The ratios are lined up with the columns, which fails unless there are as many as images. Keep the "
+    "axes that `std` sums over, as axes of length 1: `keepdim=True`."
+)
+def without_keepdim(*arguments: Any) -> Tensor:
+    return _rescaled(*arguments, size=lambda x: x.std(dim=(1, 2, 3)))
+
+
+@rescaled.mistake("You cut the ratio off at 1. Equation (6) has no such limit: it may also enlarge.")
+def ratio_cut_off(*arguments: Any) -> Tensor:
+    return _rescaled(*arguments, ratio=lambda wanted, is_: (wanted / is_).clamp(max=1))
 
 
 @rescaled.mistake(
@@ -534,25 +632,33 @@ def _guidance_run(
     label: str,
     *,
     classes: int = 10,
-    asked: float = 0.9,
-    saturated: float = 1.0,
-    spread: float = 1.0,
-    flat: int | slice | None = None,
+    asked: float = 0.94,
+    data: float = 0.03,
+    saturated: float = 0.9,
+    scale: float = 1.0,
+    spread: float = 1.05,
+    flat: Sequence[int] = (),
 ) -> Case:
-    """Shares of each class, and how the samples compare with real images."""
-    shares = np.clip(asked + 0.02 * rng.normal(size=classes), 0, 1)
-    data = rng.uniform(0.05, 0.2)
-    real = rng.uniform(1, 10, size=classes)
-    own = real * spread * rng.uniform(0.95, 1.05, size=classes)
-    if flat is not None:
-        own[flat] = 0.2 * real[flat]
+    """Shares of each class, and how the samples compare with real images.
+
+    Lines may be drawn anywhere between those of the text, and by the mean, the median, the best or the worst
+    class, so a case keeps its distance from them in every class: shares lie below 0.58 or above 0.81,
+    saturation below 1.5 or above 3 times, spreads below 0.5 or above 0.6 times those of the data.
+    """
+    shares = np.clip(asked + rng.uniform(-0.02, 0.02, size=classes), 0, 1)
+    real = rng.permutation(np.geomspace(1, 8, classes))
+    if flat:  # the widest of all classes is among them, so they are not the least spread
+        widest = int(real.argmax())
+        real[[widest, flat[0]]] = real[[flat[0], widest]]
+    own = real * spread * rng.uniform(0.97, 1.03, size=classes)
+    own[list(flat)] = real[list(flat)] * rng.uniform(0.2, 0.24, size=len(flat))
     return call(
         label,
         read_back=shares.astype("float32"),
         saturated=float(data * saturated),
         real_saturated=float(data),
-        spread=own.astype("float32"),
-        real_spread=real.astype("float32"),
+        spread=(scale * own).astype("float32"),
+        real_spread=(scale * real).astype("float32"),
     )
 
 
@@ -561,17 +667,32 @@ def _guidance_cases(rng: Rng) -> Iterator[Case]:
         return _guidance_run(rng, label, **options)
 
     yield case("all is well")
-    yield case("all is well, with a little less variety", spread=0.85)
-    yield case("all is well, and fewer pixels at the ends than in the data", saturated=0.3)
+    full = {"data": 0.3, "saturated": 0.95}
+    yield case("all is well among three classes, with many pixels at the ends in the data", classes=3, **full)
+    yield case("all is well, with a little less variety", classes=12, scale=10.0, spread=0.66)
+    yield case("all is well, and fewer pixels at the ends than in the data", data=0.08, saturated=0.3)
+    more = {"data": rng.uniform(0.15, 0.16), "saturated": rng.uniform(1.42, 1.46)}
+    yield case(
+        "all is well, with a few more pixels at the ends than in the data", classes=4, scale=0.1, **more
+    )
+    yield case("all is well, and five in six are read as asked", asked=0.835)
     yield case("what comes is chance", asked=0.1)
-    yield case("what comes is chance, among four classes", classes=4, asked=0.26)
-    yield case("half of what comes was asked for", asked=0.5)
-    yield case("chance, and saturated", asked=0.12, saturated=4.0)
-    yield case("saturated", saturated=3.5)
-    yield case("saturated, and without variety", saturated=4.0, spread=0.3)
-    yield case("without variety", asked=0.97, spread=0.35)
-    yield case("one class without variety", flat=int(rng.integers(10)))
-    yield case("most classes without variety", flat=slice(0, 8))
+    yield case("what comes is chance, among three classes", classes=3, asked=0.33)
+    yield case("hardly more than half of what comes was asked for", classes=12, asked=0.555)
+    yield case("chance, and saturated", asked=0.12, data=0.08, saturated=8.0)
+    yield case("chance, and without variety in the first class", asked=0.1, flat=[0])
+    yield case("saturated", data=0.08, saturated=rng.uniform(7.5, 9))
+    few = {"data": rng.uniform(0.003, 0.004), "saturated": rng.uniform(3.2, 3.4)}
+    yield case("saturated, with few pixels at the ends in the data", scale=10.0, **few)
+    many = {"data": rng.uniform(0.2, 0.25), "saturated": rng.uniform(3.2, 3.4)}
+    yield case("saturated, with many pixels at the ends in the data", classes=3, **many)
+    yield case("saturated, and without variety", classes=4, data=0.08, saturated=8.0, spread=0.3)
+    yield case("without variety", classes=4, scale=0.1, spread=0.45)
+    yield case("the first class without variety", flat=[0])
+    yield case("one class without variety", scale=10.0, flat=[int(rng.integers(2, 9))])
+    yield case("the last of twelve classes without variety", classes=12, flat=[11])
+    yield case("two classes without variety", flat=[4, 7])
+    yield case("most classes without variety", flat=range(9))
 
 
 def _diagnosed(
@@ -583,16 +704,16 @@ def _diagnosed(
     *,
     weak: Callable[[Tensor], Any] = lambda shares: shares.mean() < 0.7,
     glaring: Callable[[float, float], Any] = lambda own, real: own > 2 * real,
-    dull: Callable[[Tensor, Tensor], Any] = lambda own, real: (own < 0.6 * real).any(),
+    dull: Callable[[Tensor, Tensor], Any] = lambda own, real: (own < 0.55 * real).any(),
     order: tuple[str, ...] = ("too weak", "saturated", "monotonous"),
 ) -> str:
     """The right answer, with knobs for the wrong ones."""
-    found = {
-        "too weak": weak(read_back),
-        "saturated": glaring(saturated, real_saturated),
-        "monotonous": dull(spread, real_spread),
+    applies = {
+        "too weak": lambda: weak(read_back),
+        "saturated": lambda: glaring(saturated, real_saturated),
+        "monotonous": lambda: dull(spread, real_spread),
     }
-    return next((name for name in order if bool(found[name])), "sound")
+    return next((name for name in order if bool(applies[name]())), "sound")
 
 
 def _diagnosed_reference(
@@ -612,15 +733,32 @@ def weakness_missed(*arguments: Any) -> str:
 
 
 @diagnose_guidance.mistake(
-    "You find it too weak only where what comes is pure chance. Half of it right is too little, too."
+    "You find it too weak only where what comes is little better than chance. Half of it right is too "
+    "little, too."
 )
 def chance_only(*arguments: Any) -> str:
     return _diagnosed(*arguments, weak=lambda shares: shares.mean() < 1.5 / len(shares))
 
 
+@diagnose_guidance.mistake(
+    "You find it too weak only where next to nothing comes as asked. With three classes chance alone gives a "
+    "third, and half of it right is too little, too."
+)
+def next_to_nothing(*arguments: Any) -> str:
+    return _diagnosed(*arguments, weak=lambda shares: shares.mean() < 0.2)
+
+
 @diagnose_guidance.mistake("You ask for a share that no classifier reads even in real images.")
 def perfection(*arguments: Any) -> str:
     return _diagnosed(*arguments, weak=lambda shares: shares.mean() < 0.995)
+
+
+@diagnose_guidance.mistake(
+    "Your line for too weak lies too high: samples are sound where more than 80 % of each class are read as "
+    "asked."
+)
+def weakness_from_ninety(*arguments: Any) -> str:
+    return _diagnosed(*arguments, weak=lambda shares: shares.mean() < 0.9)
 
 
 @diagnose_guidance.mistake(
@@ -632,11 +770,51 @@ def saturation_missed(*arguments: Any) -> str:
 
 
 @diagnose_guidance.mistake(
+    "You find saturation only where it is gross. More than three times the share of real images is "
+    "saturated already."
+)
+def gross_saturation(*arguments: Any) -> str:
+    return _diagnosed(*arguments, glaring=lambda own, real: own > 5 * real)
+
+
+@diagnose_guidance.mistake(
+    "A few more pixels at the ends than in real images are no fault: up to one and a half times as many are "
+    "sound."
+)
+def slightest_saturation(*arguments: Any) -> str:
+    return _diagnosed(*arguments, glaring=lambda own, real: own > 1.2 * real)
+
+
+@diagnose_guidance.mistake(
     "You judge saturation by an absolute share. Garments on black have many pixels at the ends "
-    "themselves: compare with real images."
+    "themselves: ask how many times the share of real images it is."
 )
 def absolute_saturation(*arguments: Any) -> str:
+    return _diagnosed(*arguments, glaring=lambda own, real: own > 0.1)
+
+
+@diagnose_guidance.mistake(
+    "You call it saturated as soon as some pixels lie at the ends. Real images have such pixels, too: "
+    "compare with them."
+)
+def any_saturation(*arguments: Any) -> str:
     return _diagnosed(*arguments, glaring=lambda own, real: own > 0.001)
+
+
+@diagnose_guidance.mistake(
+    "You judge saturation by the difference of the two shares. Where they are small it misses what is many "
+    "times too much: take their ratio."
+)
+def difference_of_shares(*arguments: Any) -> str:
+    return _diagnosed(*arguments, glaring=lambda own, real: own - real > 0.03)
+
+
+@diagnose_guidance.mistake(
+    "You find saturation only where the share is large as such. Three times a small share is saturated, "
+    "too: ask how many times the share of real images it is."
+)
+def large_shares_only(*arguments: Any) -> str:
+    return _diagnosed(*arguments, glaring=lambda own, real: own > 0.3)
 
 
 @diagnose_guidance.mistake("Fewer pixels at the ends than in real images are no saturation.")
@@ -652,22 +830,69 @@ def monotony_missed(*arguments: Any) -> str:
 
 
 @diagnose_guidance.mistake(
-    "You look at the mean spread over the classes. One class that repeats itself is enough."
+    "You find lost variety only where most classes have lost it, as a mean over the classes does. One class "
+    "that repeats itself is enough: compare class by class."
 )
 def mean_spread(*arguments: Any) -> str:
-    return _diagnosed(*arguments, dull=lambda own, real: own.mean() < 0.6 * real.mean())
+    return _diagnosed(*arguments, dull=lambda own, real: own.mean() < 0.55 * real.mean())
 
 
-@diagnose_guidance.mistake("You call it monotonous only where every class is.")
+@diagnose_guidance.mistake("You call it monotonous only where every class is. One is enough.")
 def every_class(*arguments: Any) -> str:
-    return _diagnosed(*arguments, dull=lambda own, real: (own < 0.6 * real).all())
+    return _diagnosed(*arguments, dull=lambda own, real: (own < 0.55 * real).all())
 
 
 @diagnose_guidance.mistake(
-    "A little less variety than in real images is no fault: ask whether it is less than half or so."
+    "Only the first class is looked at. A loop that returns something whatever it finds ends with its first "
+    'round: return "sound" only after the loop.'
+)
+def first_class_alone(*arguments: Any) -> str:
+    return _diagnosed(*arguments, dull=lambda own, real: own[0] < 0.55 * real[0])
+
+
+@diagnose_guidance.mistake(
+    "You call it monotonous only where more than one class is. One that repeats itself is enough."
+)
+def more_than_one_class(*arguments: Any) -> str:
+    return _diagnosed(*arguments, dull=lambda own, real: (own < 0.55 * real).sum() > 1)
+
+
+@diagnose_guidance.mistake(
+    "There are not always ten classes: look at as many as `spread` has numbers, three or twelve."
+)
+def ten_classes(*arguments: Any) -> str:
+    return _diagnosed(*arguments, dull=lambda own, real: any(own[k] < 0.55 * real[k] for k in range(10)))
+
+
+@diagnose_guidance.mistake(
+    "You judge variety by the difference of the spreads. How large a spread is depends on the features and "
+    "on the class: take the ratio."
+)
+def difference_of_spreads(*arguments: Any) -> str:
+    return _diagnosed(*arguments, dull=lambda own, real: (real - own > 2).any())
+
+
+@diagnose_guidance.mistake(
+    "You judge variety by an absolute spread. How large a spread is depends on the features and on the "
+    "class: compare with real images of the same class."
+)
+def absolute_spread(*arguments: Any) -> str:
+    return _diagnosed(*arguments, dull=lambda own, real: (own < 2).any())
+
+
+@diagnose_guidance.mistake(
+    "A little less variety than in real images is no fault: less than half is, more than six tenths is not."
 )
 def slightest_loss(*arguments: Any) -> str:
     return _diagnosed(*arguments, dull=lambda own, real: (own < 0.93 * real).any())
+
+
+@diagnose_guidance.mistake(
+    "You find lost variety only where nearly all is lost. Less than half of that of real images is too "
+    "little already."
+)
+def nearly_all_lost(*arguments: Any) -> str:
+    return _diagnosed(*arguments, dull=lambda own, real: (own < 0.3 * real).any())
 
 
 @diagnose_guidance.mistake(
@@ -678,10 +903,43 @@ def weakness_last(*arguments: Any) -> str:
 
 
 @diagnose_guidance.mistake(
+    'Several may apply, and the first of the list is asked for: "too weak" before "saturated".'
+)
+def saturation_before_weakness(*arguments: Any) -> str:
+    return _diagnosed(*arguments, order=("saturated", "too weak", "monotonous"))
+
+
+@diagnose_guidance.mistake(
     'Several may apply, and the first of the list is asked for: "saturated" before "monotonous".'
 )
 def monotony_before_saturation(*arguments: Any) -> str:
     return _diagnosed(*arguments, order=("too weak", "monotonous", "saturated"))
+
+
+@diagnose_guidance.mistake(
+    'Several may apply, and the first of the list is asked for: "monotonous" after both others.'
+)
+def monotony_first(*arguments: Any) -> str:
+    return _diagnosed(*arguments, order=("monotonous", "too weak", "saturated"))
+
+
+@diagnose_guidance.mistake(
+    "Several may apply, and the first of the list is asked for. You go through the list from its end."
+)
+def order_reversed(*arguments: Any) -> str:
+    return _diagnosed(*arguments, order=("monotonous", "saturated", "too weak"))
+
+
+@diagnose_guidance.mistake('The right words are written in another way: "too weak" has a space in it.')
+def with_an_underscore(*arguments: Any) -> str:
+    return _diagnosed(*arguments).replace(" ", "_")
+
+
+@diagnose_guidance.mistake(
+    "The right words begin with a capital. Write them as the list does: in small letters."
+)
+def with_a_capital(*arguments: Any) -> str:
+    return _diagnosed(*arguments).capitalize()
 
 
 @diagnose_guidance.also_right
@@ -710,6 +968,28 @@ def guidance_by_ratios(
     return next((name for name, applies in verdicts.items() if applies), "sound")
 
 
+@diagnose_guidance.also_right
+def guidance_at_the_lower_lines(
+    read_back: Tensor, saturated: float, real_saturated: float, spread: Tensor, real_spread: Tensor
+) -> str:
+    if (read_back < 0.6).all():
+        return "too weak"
+    if saturated > 1.5 * real_saturated:
+        return "saturated"
+    return "monotonous" if (spread < 0.5 * real_spread).any() else "sound"
+
+
+@diagnose_guidance.also_right
+def guidance_at_the_upper_lines(
+    read_back: Tensor, saturated: float, real_saturated: float, spread: Tensor, real_spread: Tensor
+) -> str:
+    if read_back.max() < 0.8:
+        return "too weak"
+    if saturated > 3 * real_saturated:
+        return "saturated"
+    return "monotonous" if (spread < 0.6 * real_spread).any() else "sound"
+
+
 # --- keep_known ---------------------------------------------------------------------------------------
 
 
@@ -717,10 +997,12 @@ def _known_cases(rng: Rng) -> Iterator[Case]:
     def case(label: str, *shape: int, alpha_bar: float) -> Case:
         mask = (rng.random((1, 1, *shape[2:])) < 0.5).astype("float32")
         mask[..., 0, 0], mask[..., -1, -1] = 1, 0
+        image = rng.uniform(-1, 1, size=shape).astype("float32")
+        image[..., 0, 0] = 0  # a grey that is known
         return call(
             label,
             x=_normal(rng, *shape, mean=-0.5),
-            image=rng.uniform(-1, 1, size=shape).astype("float32"),
+            image=image,
             mask=mask,
             alpha_bar=alpha_bar,
             noise=_normal(rng, *shape),
@@ -770,6 +1052,40 @@ def known_part_clean(*arguments: Any) -> Tensor:
 @keep_known.mistake("The levels are used without their roots.")
 def known_without_roots(*arguments: Any) -> Tensor:
     return _known(*arguments, noised=lambda image, noise, a: a * image + (1 - a) * noise)
+
+
+@keep_known.mistake("The image's factor is used without its root.")
+def known_image_without_root(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: a * image + (1 - a) ** 0.5 * noise)
+
+
+@keep_known.mistake("The noise's factor is used without its root.")
+def known_noise_without_root(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: a**0.5 * image + (1 - a) * noise)
+
+
+@keep_known.mistake(
+    "The noise's factor is 1 minus a root. It is the root of 1 - `alpha_bar`: the squares of both factors "
+    "add to 1."
+)
+def known_rest_of_the_root(*arguments: Any) -> Tensor:
+    return _known(*arguments, noised=lambda image, noise, a: a**0.5 * image + (1 - a**0.5) * noise)
+
+
+@keep_known.mistake("You draw noise of your own. Take the one that is given: `noise`.")
+def known_with_own_noise(*arguments: Any) -> Tensor:
+    def noised(image: Tensor, noise: Tensor, a: float) -> Tensor:
+        return a**0.5 * image + (1 - a) ** 0.5 * torch.randn_like(noise)
+
+    return _known(*arguments, noised=noised)
+
+
+@keep_known.mistake(
+    "What is known is found by its colour: where the image is exactly 0 you take it for unknown. The mask "
+    "alone says what is known."
+)
+def known_where_not_zero(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, noise: Tensor) -> Tensor:
+    return _known(x, image, (mask * image != 0).float(), alpha_bar, noise)
 
 
 @keep_known.mistake("The image's and the noise's factors have changed places.")
@@ -823,8 +1139,9 @@ def known_by_lerp(x: Tensor, image: Tensor, mask: Tensor, alpha_bar: float, nois
 
 
 def _start_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, *shape: int, steps: int, strength: float) -> Case:
-        alpha_bar = np.concatenate([[1.0], np.cumprod(1 - rng.uniform(0.05, 0.3, size=steps))])
+    def case(label: str, *shape: int, steps: int, strength: float, least: float = 0.05) -> Case:
+        beta = rng.uniform(least, least + 0.2, size=steps)
+        alpha_bar = np.concatenate([[1.0], np.cumprod(1 - beta)])
         return call(
             label,
             image=rng.uniform(-1, 1, size=shape).astype("float32"),
@@ -834,7 +1151,8 @@ def _start_cases(rng: Rng) -> Iterator[Case]:
         )
 
     yield case("a third of the way", 3, 1, 3, 4, steps=9, strength=1 / 3)
-    yield case("four fifths of the way", 2, 3, 2, 3, steps=10, strength=0.8)
+    # so fast that the level of 1 - strength is passed before
+    yield case("four fifths of the way", 2, 3, 2, 3, steps=10, strength=0.8, least=0.2)
     yield case("all the way", 1, 1, 4, 3, steps=6, strength=1.0)
     yield case("not at all", 2, 1, 3, 2, steps=5, strength=0.0)
     yield case("between two steps, nearer to the second", 2, 1, 2, 3, steps=10, strength=0.27)
@@ -877,6 +1195,28 @@ def one_step_too_many(*arguments: Any) -> list[Any]:
     return _start(*arguments, step=lambda strength, steps: min(steps, round(strength * (steps + 1))))
 
 
+@sdedit_start.mistake(
+    "At strength 1 you read past the end of `alpha_bar`: it holds T + 1 numbers, of steps 0 to T, so T is "
+    "its length minus 1."
+)
+def past_the_end(*arguments: Any) -> list[Any]:
+    return _start(*arguments, step=lambda strength, steps: round(strength * (steps + 1)))
+
+
+@sdedit_start.mistake("The step is rounded up. Asked for is the nearest.")
+def step_rounded_up(*arguments: Any) -> list[Any]:
+    return _start(*arguments, step=lambda strength, steps: math.ceil(strength * steps - 1e-9))
+
+
+@sdedit_start.mistake(
+    "You look for the step whose `alpha_bar` is nearest. The strength is a time, not a level: the step is "
+    "the nearest to `strength` times T, whatever `alpha_bar` is there."
+)
+def nearest_level(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
+    k = int((alpha_bar - (1 - strength)).abs().argmin())
+    return _start(image, noise, alpha_bar, strength, step=lambda strength, steps: k)
+
+
 @sdedit_start.mistake("The step is cut off instead of rounded to the nearest.")
 def step_cut_off(*arguments: Any) -> list[Any]:
     return _start(*arguments, step=lambda strength, steps: int(strength * steps + 1e-9))
@@ -892,6 +1232,37 @@ def mixed_by_strength(*arguments: Any) -> list[Any]:
 @sdedit_start.mistake("The levels are used without their roots.")
 def start_without_roots(*arguments: Any) -> list[Any]:
     return _start(*arguments, noised=lambda image, noise, a: a * image + (1 - a) * noise)
+
+
+@sdedit_start.mistake("The image's factor is used without its root.")
+def start_image_without_root(*arguments: Any) -> list[Any]:
+    return _start(*arguments, noised=lambda image, noise, a: a * image + (1 - a).sqrt() * noise)
+
+
+@sdedit_start.mistake("The noise's factor is used without its root.")
+def start_noise_without_root(*arguments: Any) -> list[Any]:
+    return _start(*arguments, noised=lambda image, noise, a: a.sqrt() * image + (1 - a) * noise)
+
+
+@sdedit_start.mistake(
+    "The noise's factor is 1 minus a root. It is the root of 1 - `alpha_bar`: the squares of both factors "
+    "add to 1."
+)
+def start_rest_of_the_root(*arguments: Any) -> list[Any]:
+    return _start(*arguments, noised=lambda image, noise, a: a.sqrt() * image + (1 - a.sqrt()) * noise)
+
+
+@sdedit_start.mistake("The image's and the noise's factors have changed places.")
+def start_factors_exchanged(*arguments: Any) -> list[Any]:
+    return _start(*arguments, noised=lambda image, noise, a: (1 - a).sqrt() * image + a.sqrt() * noise)
+
+
+@sdedit_start.mistake("You draw noise of your own. Take the one that is given: `noise`.")
+def start_with_own_noise(*arguments: Any) -> list[Any]:
+    def noised(image: Tensor, noise: Tensor, a: Tensor) -> Tensor:
+        return a.sqrt() * image + (1 - a).sqrt() * torch.randn_like(noise)
+
+    return _start(*arguments, noised=noised)
 
 
 @sdedit_start.mistake("Noise is added, and the image does not shrink.")
@@ -917,6 +1288,16 @@ def level_one_on(*arguments: Any) -> list[Any]:
 def steps_skipped(image: Tensor, noise: Tensor, alpha_bar: Tensor, strength: float) -> list[Any]:
     x, k = _start(image, noise, alpha_bar, strength)
     return [x, len(alpha_bar) - 1 - k]
+
+
+@sdedit_start.mistake("The step comes first in what you return. First the image, then the step.")
+def step_before_image(*arguments: Any) -> list[Any]:
+    return _start(*arguments)[::-1]
+
+
+@sdedit_start.mistake("You return the image alone. Return the step from which to walk, too.")
+def without_the_step(*arguments: Any) -> Tensor:
+    return _start(*arguments)[0]
 
 
 @sdedit_start.mistake("You return the strength, or the time. Asked for is the number of the step.")

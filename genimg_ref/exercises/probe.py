@@ -60,15 +60,20 @@ def _call(answer: Callable[..., Any], request: dict[str, Any], kept: dict[Any, T
     global_state = torch.get_rng_state()
     conditions = {name: _condition(value) for name, value in nets.items()}
     before = {name: value.clone() for name, value in arguments.items() if isinstance(value, Tensor)}
-    leaves = {name: before[name].clone().requires_grad_() for name in request.get("gradients", [])}
+    wanted = request.get("gradients", [])
+    leaves = {name: before[name].clone().requires_grad_() for name in wanted if name not in nets}
     for _ in range(request.get("repeat", 1)):
         # a copy of each leaf, so that changing it in place is seen below and not refused by autograd
         passed = {**arguments, **{name: leaf.clone() for name, leaf in leaves.items()}}
         returned = answer(*passed.values())
     response = {"returned": encode(returned)}
     response["mutated"] = [n for n in before if not _same(passed[n].detach(), before[n])]
-    if leaves and not response["mutated"]:
-        response["gradients"] = dict(zip(leaves, _gradients(returned, list(leaves.values())), strict=True))
+    if wanted and not response["mutated"]:
+        parameters = {name: [*nets[name].parameters()] for name in wanted if name in nets}
+        every = [*leaves.values(), *(p for net in parameters.values() for p in net)]
+        found = iter(_gradients(returned, every))
+        response["gradients"] = {name: next(found) for name in leaves}
+        response["gradients"] |= {name: [next(found) for _ in net] for name, net in parameters.items()}
     response["nets"] = {name: [encode(p) for p in net.parameters()] for name, net in nets.items()}
     response["net_state"] = {name: _kept(conditions[name], _condition(net)) for name, net in nets.items()}
     if generators:
@@ -221,8 +226,10 @@ def _gradients(returned: Any, leaves: list[Tensor]) -> list[Any]:
     # unequal weights, so that a sum over the batch cannot hide a wrong gradient
     total = sum((x.double() * _weights(x)).sum() for x in outputs)
     assert isinstance(total, Tensor)
-    found = torch.autograd.grad(total, leaves, allow_unused=True)
-    return [None if gradient is None else encode(gradient) for gradient in found]
+    # a parameter that the answer froze has none
+    found = iter(torch.autograd.grad(total, [x for x in leaves if x.requires_grad], allow_unused=True))
+    gradients = [next(found) if x.requires_grad else None for x in leaves]
+    return [None if gradient is None else encode(gradient) for gradient in gradients]
 
 
 def _weights(x: Tensor) -> Tensor:

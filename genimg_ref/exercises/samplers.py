@@ -1,5 +1,6 @@
 """The exercises of the chapter samplers, in the order of the text."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genimg_ref.exercises.compare import Response
 from genimg_ref.exercises.engine import Case, Exercise, call, net
 
 Rng = np.random.Generator
@@ -160,7 +162,12 @@ def _ddim_cases(rng: Rng) -> Iterator[Case]:
     yield case("no noise", (3, 1, 2, 4), 0.2, 0.5, 0.0)
     yield case("as much noise as DDPM", (2, 1, 3, 3), 0.3, 0.6, 1.0)
     yield case("half of the noise, a long step", (1, 2, 2, 3), 0.05, 0.8, 0.5)
+    yield case("little of the noise", (2, 1, 3, 2), 0.4, 0.7, 0.2)
     yield case("the last step, to data", (2, 1, 2, 2), 0.7, 1.0, 1.0)
+
+
+def _posterior_std(a: float, b: float) -> float:
+    return ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
 
 
 def _ddim(
@@ -172,16 +179,15 @@ def _ddim(
     noise: Tensor,
     *,
     clean: Callable[[Tensor, Tensor, float], Tensor] = lambda x, e, a: (x - (1 - a) ** 0.5 * e) / a**0.5,
-    std: Callable[[float, float, float], float] = lambda a, b, eta: (
-        eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
-    ),
+    std: Callable[[float, float, float], float] = lambda a, b, eta: eta * _posterior_std(a, b),
     along: Callable[[float, float], float] = lambda b, s: max(0.0, 1 - b - s**2) ** 0.5,
     shrink: Callable[[float], float] = lambda b: b**0.5,
+    fresh: Callable[[float], float] = lambda s: s,
 ) -> Tensor:
     """The right answer, with knobs for the wrong ones."""
     spread = std(alpha_bar, alpha_bar_next, eta)
     image = clean(x, eps, alpha_bar)
-    return shrink(alpha_bar_next) * image + along(alpha_bar_next, spread) * eps + spread * noise
+    return shrink(alpha_bar_next) * image + along(alpha_bar_next, spread) * eps + fresh(spread) * noise
 
 
 def _ddim_reference(
@@ -190,7 +196,21 @@ def _ddim_reference(
     return _ddim(x, eps, alpha_bar, alpha_bar_next, eta, noise)
 
 
-ddim_step = Exercise(points=3, minutes=20, reference=_ddim_reference, cases=_ddim_cases, rtol=1e-3, atol=1e-4)
+def _complex_alike(response: Response) -> Response:
+    """Complex numbers, which come of the root of a negative one, are wrong whatever they are."""
+    returned = response["returned"]
+    return {**response, "returned": np.zeros_like(returned) if np.iscomplexobj(returned) else returned}
+
+
+ddim_step = Exercise(
+    points=3,
+    minutes=20,
+    reference=_ddim_reference,
+    cases=_ddim_cases,
+    rtol=1e-3,
+    atol=1e-4,
+    observe=_complex_alike,
+)
 
 
 @ddim_step.mistake(
@@ -206,9 +226,17 @@ def eta_ignored(*arguments: Any) -> Tensor:
     return _ddim(*arguments, std=lambda a, b, eta: 0.0)
 
 
+@ddim_step.mistake(
+    "`eta` is a switch in your step: above 0 the full noise of DDPM is added. It is a factor of the standard "
+    "deviation."
+)
+def eta_as_a_switch(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, std=lambda a, b, eta: _posterior_std(a, b) if eta > 0 else 0.0)
+
+
 @ddim_step.mistake("Whatever `eta` is, the full noise of DDPM is added.")
 def eta_always_one(*arguments: Any) -> Tensor:
-    return _ddim(*arguments, std=lambda a, b, eta: ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5)
+    return _ddim(*arguments, std=lambda a, b, eta: _posterior_std(a, b))
 
 
 @ddim_step.mistake("`eta` multiplies the variance. It scales the standard deviation.")
@@ -219,6 +247,22 @@ def eta_on_the_variance(*arguments: Any) -> Tensor:
 @ddim_step.mistake("The noise is multiplied by its variance: take the root.")
 def ddim_variance_for_std(*arguments: Any) -> Tensor:
     return _ddim(*arguments, std=lambda a, b, eta: eta * (1 - b) / (1 - a) * (1 - a / b))
+
+
+@ddim_step.mistake(
+    "The fresh noise is multiplied by its variance, though the predicted one makes the right room for it. "
+    "Take the root."
+)
+def fresh_noise_by_variance(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, fresh=lambda s: s**2)
+
+
+@ddim_step.mistake(
+    "Room is made for fresh noise, and none is added: `std * noise` is missing. What is returned has too "
+    "little variance."
+)
+def fresh_noise_dropped(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, fresh=lambda s: 0.0)
 
 
 @ddim_step.mistake(
@@ -263,7 +307,73 @@ def image_not_grown(*arguments: Any) -> Tensor:
     return _ddim(*arguments, clean=lambda x, e, a: x - (1 - a) ** 0.5 * e)
 
 
-@ddim_step.mistake("The levels are used without their roots.")
+@ddim_step.mistake(
+    "The clean image has the levels without their roots. `alpha_bar` is the square of alpha: `(x - (1 - "
+    "alpha_bar) ** 0.5 * eps) / alpha_bar ** 0.5`."
+)
+def image_without_roots(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, clean=lambda x, e, a: (x - (1 - a) * e) / a)
+
+
+@ddim_step.mistake("The clean image is divided by `alpha_bar`, which is the square of alpha. Take its root.")
+def image_divided_by_alpha_bar(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, clean=lambda x, e, a: (x - (1 - a) ** 0.5 * e) / a)
+
+
+@ddim_step.mistake(
+    "To find the clean image you subtract `1 - alpha_bar` times the noise. That is its variance: take the "
+    "root."
+)
+def image_by_the_variance(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, clean=lambda x, e, a: (x - (1 - a) * e) / a**0.5)
+
+
+@ddim_step.mistake("The clean image is multiplied by `alpha_bar_next`. Take its root.")
+def shrunk_without_root(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, shrink=lambda b: b)
+
+
+@ddim_step.mistake(
+    "The predicted noise is multiplied by `1 - alpha_bar_next - std**2`. That is its variance: take the root."
+)
+def left_noise_by_variance(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, along=lambda b, s: 1 - b - s**2)
+
+
+@ddim_step.mistake(
+    "None of the levels has its root: `alpha_bar` and `1 - alpha_bar` are the squares of what multiplies "
+    "image and noise."
+)
+def no_root_anywhere(*arguments: Any) -> Tensor:
+    return _ddim(
+        *arguments,
+        clean=lambda x, e, a: (x - (1 - a) * e) / a,
+        shrink=lambda b: b,
+        along=lambda b, s: 1 - b - s**2,
+    )
+
+
+@ddim_step.mistake(
+    "`alpha_bar` is taken for alpha, and squared where it should stand as it is. In this formula alpha is "
+    "the root of `alpha_bar`."
+)
+def alpha_bar_for_alpha(
+    x: Tensor, eps: Tensor, alpha_bar: float, alpha_bar_next: float, eta: float, noise: Tensor
+) -> Tensor:
+    return _ddim(x, eps, alpha_bar**2, alpha_bar_next**2, eta, noise)
+
+
+@ddim_step.mistake(
+    "You add the difference of the two noise levels to x. The image has to grow as well: find it in x, and "
+    "put image and noise together again."
+)
+def only_the_noise_moves(
+    x: Tensor, eps: Tensor, alpha_bar: float, alpha_bar_next: float, eta: float, noise: Tensor
+) -> Tensor:
+    return x + ((1 - alpha_bar_next) ** 0.5 - (1 - alpha_bar) ** 0.5) * eps
+
+
+@ddim_step.mistake("The levels are used without their roots, and fresh noise is given no room.")
 def levels_without_roots(*arguments: Any) -> Tensor:
     return _ddim(
         *arguments, clean=lambda x, e, a: (x - (1 - a) * e) / a, shrink=lambda b: b, along=lambda b, s: 1 - b
@@ -342,6 +452,98 @@ def noises_mixed(
     return alpha_bar_next**0.5 * image + (1 - alpha_bar_next) ** 0.5 * mixed
 
 
+# how a negative number under a root shows: what the numbers are made, the root, and the words for it
+NEGATIVE_ROOTS: list[tuple[Callable[[float], float], Callable[[Any], Any], str]] = [
+    (float, math.sqrt, "The number under a root becomes negative, which `math.sqrt` refuses."),
+    (np.float64, np.sqrt, "The number under a root becomes negative, and the root NaN."),
+    (float, lambda v: v**0.5, "The number under a root becomes negative, and its power 0.5 complex."),
+]
+
+
+def _with_a_negative_root(
+    name: str,
+    hint: str,
+    std: Callable[[float, float, float, Callable[[Any], Any]], Any],
+    taken: Callable[[Any], Any] = lambda s: s**2,
+) -> None:
+    """Add a mistake for each way in which such a root shows; ``taken`` is what makes room for the noise."""
+    for k, (number, root, words) in enumerate(NEGATIVE_ROOTS):
+
+        def answer(
+            x: Tensor,
+            eps: Tensor,
+            alpha_bar: float,
+            alpha_bar_next: float,
+            eta: float,
+            noise: Tensor,
+            number: Callable[[float], float] = number,
+            root: Callable[[Any], Any] = root,
+        ) -> Tensor:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return _ddim(
+                    x,
+                    eps,
+                    number(alpha_bar),
+                    number(alpha_bar_next),
+                    eta,
+                    noise,
+                    std=lambda a, b, eta: std(a, b, eta, root),
+                    along=lambda b, s: root(1 - b - taken(s)),
+                )
+
+        answer.__name__ = f"{name}_{k}"
+        ddim_step.mistake(f"{hint} {words}")(answer)
+
+
+_with_a_negative_root(
+    "alphas_exchanged",
+    "In the standard deviation it is `alpha_bar / alpha_bar_next`, the smaller by the larger; yours is the "
+    "other way round.",
+    lambda a, b, eta, root: eta * root((1 - b) / (1 - a) * (1 - b / a)),
+)
+_with_a_negative_root(
+    "alphas_exchanged_in_the_variance",
+    "In the variance it is `alpha_bar / alpha_bar_next`, the smaller by the larger; yours is the other way "
+    "round.",
+    lambda a, b, eta, root: root(eta**2 * (1 - b) / (1 - a) * (1 - b / a)),
+)
+_with_a_negative_root(
+    "noise_levels_exchanged",
+    "In the standard deviation it is `(1 - alpha_bar_next) / (1 - alpha_bar)`, the smaller by the larger; "
+    "yours is the other way round, and at data it divides by 0.",
+    lambda a, b, eta, root: eta * root((1 - a) / (1 - b) * (1 - a / b)),
+)
+_with_a_negative_root(
+    "forward_variance_unclamped",
+    "The fresh noise has the variance of the step forward: the factor `(1 - alpha_bar_next) / (1 - "
+    "alpha_bar)` is missing, so that there is no room for it.",
+    lambda a, b, eta, root: eta * root(1 - a / b),
+)
+_with_a_negative_root(
+    "deviation_not_squared_unclamped",
+    "Where room is made for fresh noise its standard deviation is subtracted. Square it: `1 - "
+    "alpha_bar_next - std**2`.",
+    lambda a, b, eta, root: eta * root((1 - b) / (1 - a) * (1 - a / b)),
+    taken=lambda s: s,
+)
+
+
+@ddim_step.mistake(
+    "Under the root it is `1 - alpha_bar / alpha_bar_next`, the smaller by the larger; yours is the other "
+    "way round and negative. Its power 0.5 is a complex number, which `max` cannot compare."
+)
+def alphas_exchanged_and_compared(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, std=lambda a, b, eta: eta * ((1 - b) / (1 - a) * (1 - b / a)) ** 0.5)
+
+
+@ddim_step.mistake(
+    "`(1 - alpha_bar_next) / (1 - alpha_bar)` is upside down: at data you divide by 0, and before there is "
+    "more fresh noise than room for it."
+)
+def noise_levels_exchanged_and_clamped(*arguments: Any) -> Tensor:
+    return _ddim(*arguments, std=lambda a, b, eta: eta * ((1 - a) / (1 - b) * (1 - a / b)) ** 0.5)
+
+
 @ddim_step.also_right
 def ddim_by_the_posterior(
     x: Tensor, eps: Tensor, alpha_bar: float, alpha_bar_next: float, eta: float, noise: Tensor
@@ -364,13 +566,381 @@ def ddim_as_a_change(
     return grow * x + float(rest) * eps + float(std) * noise
 
 
+# --- heun_step ----------------------------------------------------------------------------------------
+
+
+UNCALLED = 40  # logarithm of the running mean in a denoiser whose calls are counted, before the first
+
+
+def _heun_cases(rng: Rng) -> Iterator[Case]:
+    def case(label: str, batch: int, dim: int, sigma: float, then: float) -> Case:
+        return call(
+            label,
+            denoiser=net(rng, ["Linear", dim + 1, 6], ["Tanh"], ["Linear", 6, dim], scale=0.7),
+            x=_normal(rng, batch, dim, scale=1 + sigma),
+            sigma=sigma,
+            sigma_next=then,
+        )
+
+    def counted(label: str, dim: int, sigma: float, then: float) -> Case:
+        # the running mean of the norm is halved by every call; it takes a single point as one of one channel
+        norm = ["InstanceNorm1d", 1, 1e-5, 0.5, False, True]
+        denoiser = net(rng, ["Linear", dim + 1, 6], norm, ["Tanh"], ["Linear", 6, dim], scale=0.7)
+        denoiser["state"][2] = np.array([2.0**UNCALLED], "float32")
+        x = _normal(rng, 1, dim, scale=1 + sigma)
+        return call(label, buffers=["denoiser"], denoiser=denoiser, x=x, sigma=sigma, sigma_next=then)
+
+    yield case("from 3 to 2", 5, 2, 3.0, 2.0)
+    yield case("from 0.9 to 0.2, as many points as dimensions", 3, 3, 0.9, 0.2)
+    yield case("a long step", 2, 4, 10.0, 1.0)
+    yield case("the last step, to 0", 4, 2, 0.4, 0.0)
+    yield case("from 0.05 to 0.002, which is not 0", 3, 2, 0.05, 0.002)
+    yield case("from 0.004 to 0.0005, which is not 0", 2, 3, 0.004, 0.0005)
+    yield counted("a single point, calls counted", 4, 1.5, 0.5)
+    yield counted("the last step of a single point, calls counted", 3, 0.6, 0.0)
+
+
+def _told_calls(response: Response) -> Response:
+    """The number of calls in place of the buffers that show it."""
+    if not response["buffers"]:
+        return response
+    running_mean = response["buffers"]["denoiser"][0].item()
+    calls = float(np.round(UNCALLED - math.log2(abs(running_mean))))
+    return {**response, "buffers": {"number of calls of the denoiser": calls}}
+
+
+def _heun(
+    denoiser: nn.Module,
+    x: Tensor,
+    sigma: float,
+    sigma_next: float,
+    *,
+    slope: Callable[[Tensor, Tensor, float], Tensor] = lambda x, d, s: (x - d) / s,
+    mix: Callable[[Tensor, Tensor], Tensor] = lambda first, second: (first + second) / 2,
+    start: Callable[[Tensor, Tensor], Tensor] = lambda x, guess: x,
+    arrive: Callable[[Tensor, Tensor], Tensor] = lambda x, move: x + move,
+    told: Callable[[float, float], float] = lambda s, n: n,
+    level: Callable[[float, float], float] = lambda s, n: n,
+    look: Callable[[Tensor, Tensor], Tensor] = lambda x, guess: guess,
+    stand: Callable[[Tensor, Tensor], Tensor] = lambda x, guess: guess,
+    correct: Callable[[float], bool] = lambda n: n > 0,
+) -> Tensor:
+    """The right answer, with knobs for the wrong ones.
+
+    The second slope leads from ``stand`` to what the denoiser makes of ``look``, told the level ``told``; it
+    is divided by ``level``.
+    """
+    first = slope(x, _denoised(denoiser, x, sigma), sigma)
+    guess = arrive(x, (sigma_next - sigma) * first)
+    if not correct(sigma_next):
+        return guess.detach()
+    denoised = _denoised(denoiser, look(x, guess), told(sigma, sigma_next))
+    second = slope(stand(x, guess), denoised, level(sigma, sigma_next))
+    return (start(x, guess) + (sigma_next - sigma) * mix(first, second)).detach()
+
+
+def _denoised(denoiser: nn.Module, x: Tensor, sigma: float) -> Tensor:
+    return denoiser(torch.cat([x, torch.full((len(x), 1), sigma)], dim=1))
+
+
+def _heun_reference(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(denoiser, x, sigma, sigma_next)
+
+
+heun_step = Exercise(
+    points=3,
+    minutes=20,
+    reference=_heun_reference,
+    cases=_heun_cases,
+    rtol=1e-3,
+    atol=1e-4,
+    observe=_told_calls,
+)
+
+
+@heun_step.mistake(
+    "That is Euler's step: the slope at the start alone. Heun looks at the slope where it arrives, and "
+    "takes the mean."
+)
+def euler_alone(*arguments: Any) -> Tensor:
+    return _heun(*arguments, correct=lambda n: False)
+
+
+@heun_step.mistake(
+    "At the last step you divide by a standard deviation of 0. There the second slope does not exist: "
+    "stay with Euler's step."
+)
+def divides_by_zero(*arguments: Any) -> Tensor:
+    return _heun(*arguments, correct=lambda n: True)
+
+
+@heun_step.mistake("The second slope alone is used. Take the mean of both.")
+def second_slope_alone(*arguments: Any) -> Tensor:
+    return _heun(*arguments, mix=lambda first, second: second)
+
+
+@heun_step.mistake("The slopes are added. Take their mean.")
+def slopes_added(*arguments: Any) -> Tensor:
+    return _heun(*arguments, mix=lambda first, second: first + second)
+
+
+@heun_step.mistake("The corrected step starts where Euler's step arrived. It starts from `x` again.")
+def starts_from_the_guess(*arguments: Any) -> Tensor:
+    return _heun(*arguments, start=lambda x, guess: guess)
+
+
+@heun_step.mistake(
+    "The second slope is taken at the old noise level. Where Euler's step arrives it is `sigma_next`."
+)
+def second_at_the_old_level(*arguments: Any) -> Tensor:
+    return _heun(*arguments, told=lambda s, n: s, level=lambda s, n: s)
+
+
+@heun_step.mistake(
+    "The second time the denoiser is told the old noise level. Where Euler's step arrives it is `sigma_next`."
+)
+def told_the_old_level(*arguments: Any) -> Tensor:
+    return _heun(*arguments, told=lambda s, n: s)
+
+
+@heun_step.mistake(
+    "The second slope is taken at the old place. It is that of the point where Euler's step arrives."
+)
+def second_at_the_old_place(*arguments: Any) -> Tensor:
+    return _heun(*arguments, look=lambda x, guess: x, stand=lambda x, guess: x)
+
+
+@heun_step.mistake(
+    "The second time the denoiser is asked about `x`, though its answer is subtracted from the point where "
+    "Euler's step arrives. Ask about that point."
+)
+def asked_about_the_old_place(*arguments: Any) -> Tensor:
+    return _heun(*arguments, look=lambda x, guess: x)
+
+
+@heun_step.mistake(
+    "The second time the denoiser's answer is subtracted from `x`. It belongs to the point where Euler's "
+    "step arrives: subtract it from that."
+)
+def subtracted_from_the_old_place(*arguments: Any) -> Tensor:
+    return _heun(*arguments, stand=lambda x, guess: x)
+
+
+@heun_step.mistake(
+    "The step leads away from data. The slope is `(x - denoised) / sigma`, and the step along it, "
+    "`sigma_next - sigma`, is negative: one of the two has the wrong sign."
+)
+def slope_reversed(*arguments: Any) -> Tensor:
+    return _heun(*arguments, slope=lambda x, d, s: (d - x) / s)
+
+
+@heun_step.mistake(
+    "Euler's step goes the wrong way: it is `sigma_next - sigma` long, which is negative. The corrected step "
+    "has the right sign."
+)
+def first_step_backwards(*arguments: Any) -> Tensor:
+    return _heun(*arguments, arrive=lambda x, move: x - move)
+
+
+@heun_step.mistake(
+    "The corrected step goes the wrong way: it is `sigma_next - sigma` long, which is negative. Euler's step "
+    "before it has the right sign."
+)
+def second_step_backwards(*arguments: Any) -> Tensor:
+    return _heun(*arguments, mix=lambda first, second: -(first + second) / 2)
+
+
+@heun_step.mistake("The second slope is not divided by its sigma.")
+def second_slope_undivided(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(denoiser, x, sigma, sigma_next, level=lambda s, n: 1.0)
+
+
+@heun_step.mistake("The first slope is not divided by its sigma.")
+def first_slope_undivided(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(denoiser, x, sigma, sigma_next, slope=lambda x, d, s: (x - d) / (1.0 if s == sigma else s))
+
+
+@heun_step.mistake("The slope is not divided by sigma.")
+def slope_undivided(*arguments: Any) -> Tensor:
+    return _heun(*arguments, slope=lambda x, d, s: x - d)
+
+
+@heun_step.mistake("You divide by the variance. With x = x0 + sigma eps the slope is eps: one sigma.")
+def slope_by_variance(*arguments: Any) -> Tensor:
+    return _heun(*arguments, slope=lambda x, d, s: (x - d) / s**2)
+
+
+@heun_step.mistake("The denoiser's answer is taken for the noise. It is the clean point.")
+def denoised_as_noise(*arguments: Any) -> Tensor:
+    return _heun(*arguments, slope=lambda x, d, s: d)
+
+
+@heun_step.mistake(
+    "That is the midpoint method: one slope, half way. Heun's takes the mean of the slopes at both ends."
+)
+def midpoint_method(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    def slope(at: Tensor, s: float) -> Tensor:
+        return (at - _denoised(denoiser, at, s)) / s
+
+    half = (sigma + sigma_next) / 2
+    middle = x + (half - sigma) * slope(x, sigma)
+    return (x + (sigma_next - sigma) * slope(middle, half)).detach()
+
+
+@heun_step.mistake(
+    "That is the midpoint method, with Euler's step at the end. Heun's takes the mean of the slopes at both "
+    "ends of the step."
+)
+def midpoint_method_but_for_the_end(
+    denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float
+) -> Tensor:
+    step = midpoint_method if sigma_next > 0 else euler_alone
+    return step(denoiser, x, sigma, sigma_next)
+
+
+@heun_step.mistake(
+    "You take the mean of the two denoised points and go towards it. It is slopes that are averaged: each "
+    "denoised point is subtracted from its own place and divided by its own level."
+)
+def mean_of_denoised(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(
+        denoiser,
+        x,
+        sigma,
+        sigma_next,
+        stand=lambda x, guess: x,
+        level=lambda s, n: s,
+    )
+
+
+@heun_step.mistake(
+    "The denoiser is called three times in a step. Two are enough: keep the first slope for the mean. At "
+    "equal calls a dearer step is a worse sampler."
+)
+def first_slope_asked_twice(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    if sigma_next > 0:
+        _denoised(denoiser, x, sigma)
+    return _heun(denoiser, x, sigma, sigma_next)
+
+
+@heun_step.mistake(
+    "At the last step the denoiser is called twice, and the second answer goes unused. One call is enough: "
+    "ask for it only where `sigma_next` is not 0."
+)
+def second_slope_asked_in_vain(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    if sigma_next == 0:
+        _denoised(denoiser, x, sigma)
+    return _heun(denoiser, x, sigma, sigma_next)
+
+
+@heun_step.mistake(
+    "Every step calls the denoiser once more than it has to: two calls are enough, and one at the last step. "
+    "Keep what it answered."
+)
+def one_call_too_many(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    _denoised(denoiser, x, sigma)
+    return _heun(denoiser, x, sigma, sigma_next)
+
+
+@heun_step.mistake(
+    "A small `sigma_next` is taken for 0. The second slope exists for every other value: compare with 0 "
+    "itself."
+)
+def small_for_zero(*arguments: Any) -> Tensor:
+    return _heun(*arguments, correct=lambda n: n > 0.01)
+
+
+@heun_step.mistake(
+    "A very small `sigma_next` is taken for 0. The second slope exists for every other value: compare with 0 "
+    "itself."
+)
+def very_small_for_zero(*arguments: Any) -> Tensor:
+    return _heun(*arguments, correct=lambda n: n > 0.001)
+
+
+@heun_step.mistake(
+    "The step goes with the first slope alone, and half of the second is added: mind the brackets around "
+    "the sum of both."
+)
+def brackets_missing(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    first = (x - _denoised(denoiser, x, sigma)) / sigma
+    guess = x + (sigma_next - sigma) * first
+    if sigma_next == 0:
+        return guess.detach()
+    second = (guess - _denoised(denoiser, guess, sigma_next)) / sigma_next
+    return (x + (sigma_next - sigma) * first + second / 2).detach()
+
+
+@heun_step.mistake("The second slope is divided by the old standard deviation. It is that of its own level.")
+def divided_by_the_old_level(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(denoiser, x, sigma, sigma_next, slope=lambda x, d, s: (x - d) / sigma)
+
+
+@heun_step.mistake(
+    "At the last step you return `x` as it came. Only the second slope does not exist there: take Euler's "
+    "step."
+)
+def last_step_left_out(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    return _heun(denoiser, x, sigma, sigma_next) if sigma_next > 0 else x.clone()
+
+
+@heun_step.mistake("The step is as long as `sigma_next`. It is `sigma_next - sigma`, which is negative.")
+def step_too_long(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    first = (x - _denoised(denoiser, x, sigma)) / sigma
+    guess = x + sigma_next * first
+    if sigma_next == 0:
+        return guess.detach()
+    second = (guess - _denoised(denoiser, guess, sigma_next)) / sigma_next
+    return (x + sigma_next * (first + second) / 2).detach()
+
+
+@heun_step.mistake("The noise level stands in front of the points. The denoiser expects it behind.")
+def level_in_front(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    def slope(at: Tensor, s: float) -> Tensor:
+        return (at - denoiser(torch.cat([torch.full((len(at), 1), s), at], dim=1))) / s
+
+    first = slope(x, sigma)
+    guess = x + (sigma_next - sigma) * first
+    if sigma_next == 0:
+        return guess.detach()
+    return (x + (sigma_next - sigma) * (first + slope(guess, sigma_next)) / 2).detach()
+
+
+@heun_step.also_right
+@torch.no_grad()
+def heun_in_letters(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    column = torch.ones(x.shape[0], 1)
+    d = (x - denoiser(torch.hstack([x, sigma * column]))) / sigma
+    h = sigma_next - sigma
+    y = x + h * d
+    if sigma_next != 0:
+        y = x + h / 2 * (d + (y - denoiser(torch.hstack([y, sigma_next * column]))) / sigma_next)
+    return y
+
+
+@heun_step.also_right
+def heun_as_a_correction(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    def noise_in(at: Tensor, s: float) -> Tensor:
+        told = torch.cat([at, at.new_full((at.shape[0], 1), s)], dim=1)
+        return at / s - denoiser(told).detach() / s
+
+    before = noise_in(x, sigma)
+    arrived = x - (sigma - sigma_next) * before
+    if sigma_next == 0:
+        return arrived
+    return arrived - 0.5 * (sigma - sigma_next) * (noise_in(arrived, sigma_next) - before)
+
+
 # --- convergence_order --------------------------------------------------------------------------------
 
 
 def _order_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, steps: list[int], order: float, scatter: float = 0.02) -> Case:
+    def case(
+        label: str, steps: list[int], order: float, scatter: float = 0.02, off: list[float] | None = None
+    ) -> Case:
         counts = np.array(steps)
         errors = rng.uniform(0.5, 20) * counts ** (-order) * np.exp(scatter * rng.normal(size=len(counts)))
+        errors = errors * (off or 1.0)
         at = rng.permutation(len(counts))
         return call(label, steps=counts[at].astype("int64"), errors=errors[at].astype("float64"))
 
@@ -378,6 +948,8 @@ def _order_cases(rng: Rng) -> Iterator[Case]:
     yield case("a method of second order", [8, 16, 32, 64], 2.0)
     yield case("numbers of steps that do not double", [4, 6, 10, 25, 70, 100], 1.7, 0.1)
     yield case("two measurements", [10, 30], 2.3)
+    yield case("an error that once grows on its way down", [8, 16, 32, 64], 1.5, off=[1.0, 0.6, 2.5, 1.0])
+    yield case("a method whose error grows with the number of steps", [6, 12, 18, 50], -0.8)
 
 
 def _order(steps: Tensor, errors: Tensor) -> Tensor:
@@ -390,7 +962,7 @@ convergence_order = Exercise(points=2, minutes=10, reference=_order, cases=_orde
 
 
 @convergence_order.mistake(
-    "The sign is reversed: the error falls with the number of steps, and an order is positive."
+    "The sign is reversed: where the error falls as the number of steps grows, the order is positive."
 )
 def negative_order(steps: Tensor, errors: Tensor) -> Tensor:
     return -_order(steps, errors)
@@ -474,6 +1046,22 @@ def mean_of_entries(steps: Tensor, errors: Tensor) -> Tensor:
     return -(errors.log().diff() / steps.double().log().diff()).mean()
 
 
+@convergence_order.mistake(
+    "You sort steps and errors each for themselves. Then an error no longer stands beside its own number of "
+    "steps: an error need not fall every time."
+)
+def sorted_apart(steps: Tensor, errors: Tensor) -> Tensor:
+    return _order(steps.sort().values, errors.sort(descending=True).values)
+
+
+@convergence_order.mistake(
+    "You take the slope without its sign. Where the error grows with the number of steps the order is "
+    "negative."
+)
+def slope_without_sign(steps: Tensor, errors: Tensor) -> Tensor:
+    return _order(steps, errors).abs()
+
+
 @convergence_order.mistake("You round. A measured order need not be a whole number.")
 def order_rounded(steps: Tensor, errors: Tensor) -> Tensor:
     return _order(steps, errors).round()
@@ -518,212 +1106,6 @@ def order_by_covariance(steps: Tensor, errors: Tensor) -> Tensor:
     return -both[0, 1] / both[0, 0]
 
 
-# --- heun_step ----------------------------------------------------------------------------------------
-
-
-def _heun_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, batch: int, dim: int, sigma: float, then: float) -> Case:
-        return call(
-            label,
-            denoiser=net(rng, ["Linear", dim + 1, 6], ["Tanh"], ["Linear", 6, dim], scale=0.7),
-            x=_normal(rng, batch, dim, scale=1 + sigma),
-            sigma=sigma,
-            sigma_next=then,
-        )
-
-    yield case("from 3 to 2", 5, 2, 3.0, 2.0)
-    yield case("from 0.9 to 0.2, as many points as dimensions", 3, 3, 0.9, 0.2)
-    yield case("a long step", 2, 4, 10.0, 1.0)
-    yield case("the last step, to 0", 4, 2, 0.4, 0.0)
-
-
-def _heun(
-    denoiser: nn.Module,
-    x: Tensor,
-    sigma: float,
-    sigma_next: float,
-    *,
-    slope: Callable[[Tensor, Tensor, float], Tensor] = lambda x, d, s: (x - d) / s,
-    mix: Callable[[Tensor, Tensor], Tensor] = lambda first, second: (first + second) / 2,
-    start: Callable[[Tensor, Tensor], Tensor] = lambda x, guess: x,
-    second_at: Callable[[float, float], float] = lambda s, n: n,
-    look: Callable[[Tensor, Tensor], Tensor] = lambda x, guess: guess,
-    correct: Callable[[float], bool] = lambda n: n > 0,
-) -> Tensor:
-    """The right answer, with knobs for the wrong ones."""
-
-    def ask(at: Tensor, s: float) -> Tensor:
-        return denoiser(torch.cat([at, torch.full((len(at), 1), s)], dim=1))
-
-    first = slope(x, ask(x, sigma), sigma)
-    guess = x + (sigma_next - sigma) * first
-    if not correct(sigma_next):
-        return guess.detach()
-    s = second_at(sigma, sigma_next)
-    second = slope(look(x, guess), ask(look(x, guess), s), s)
-    return (start(x, guess) + (sigma_next - sigma) * mix(first, second)).detach()
-
-
-def _heun_reference(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    return _heun(denoiser, x, sigma, sigma_next)
-
-
-heun_step = Exercise(points=3, minutes=20, reference=_heun_reference, cases=_heun_cases, rtol=1e-3, atol=1e-4)
-
-
-@heun_step.mistake(
-    "That is Euler's step: the slope at the start alone. Heun looks at the slope where it arrives, and "
-    "takes the mean."
-)
-def euler_alone(*arguments: Any) -> Tensor:
-    return _heun(*arguments, correct=lambda n: False)
-
-
-@heun_step.mistake(
-    "At the last step you divide by a standard deviation of 0. There the second slope does not exist: "
-    "stay with Euler's step."
-)
-def divides_by_zero(*arguments: Any) -> Tensor:
-    return _heun(*arguments, correct=lambda n: True)
-
-
-@heun_step.mistake("The second slope alone is used. Take the mean of both.")
-def second_slope_alone(*arguments: Any) -> Tensor:
-    return _heun(*arguments, mix=lambda first, second: second)
-
-
-@heun_step.mistake("The slopes are added. Take their mean.")
-def slopes_added(*arguments: Any) -> Tensor:
-    return _heun(*arguments, mix=lambda first, second: first + second)
-
-
-@heun_step.mistake("The corrected step starts where Euler's step arrived. It starts from `x` again.")
-def starts_from_the_guess(*arguments: Any) -> Tensor:
-    return _heun(*arguments, start=lambda x, guess: guess)
-
-
-@heun_step.mistake(
-    "The second slope is taken at the old noise level. Where Euler's step arrives it is `sigma_next`."
-)
-def second_at_the_old_level(*arguments: Any) -> Tensor:
-    return _heun(*arguments, second_at=lambda s, n: s)
-
-
-@heun_step.mistake(
-    "The second slope is taken at the old place. It is that of the point where Euler's step arrives."
-)
-def second_at_the_old_place(*arguments: Any) -> Tensor:
-    return _heun(*arguments, look=lambda x, guess: x)
-
-
-@heun_step.mistake(
-    "The step leads away from data. The slope is `(x - denoised) / sigma`, and the step along it, "
-    "`sigma_next - sigma`, is negative: one of the two has the wrong sign."
-)
-def slope_reversed(*arguments: Any) -> Tensor:
-    return _heun(*arguments, slope=lambda x, d, s: (d - x) / s)
-
-
-@heun_step.mistake("The slope is not divided by sigma.")
-def slope_undivided(*arguments: Any) -> Tensor:
-    return _heun(*arguments, slope=lambda x, d, s: x - d)
-
-
-@heun_step.mistake("You divide by the variance. With x = x0 + sigma eps the slope is eps: one sigma.")
-def slope_by_variance(*arguments: Any) -> Tensor:
-    return _heun(*arguments, slope=lambda x, d, s: (x - d) / s**2)
-
-
-@heun_step.mistake("The denoiser's answer is taken for the noise. It is the clean point.")
-def denoised_as_noise(*arguments: Any) -> Tensor:
-    return _heun(*arguments, slope=lambda x, d, s: d)
-
-
-@heun_step.mistake(
-    "That is the midpoint method: one slope, half way. Heun's takes the mean of the slopes at both ends."
-)
-def midpoint_method(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    def slope(at: Tensor, s: float) -> Tensor:
-        return (at - denoiser(torch.cat([at, torch.full((len(at), 1), s)], dim=1))) / s
-
-    half = (sigma + sigma_next) / 2
-    middle = x + (half - sigma) * slope(x, sigma)
-    return (x + (sigma_next - sigma) * slope(middle, half)).detach()
-
-
-@heun_step.mistake(
-    "The step goes with the first slope alone, and half of the second is added: mind the brackets around "
-    "the sum of both."
-)
-def brackets_missing(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    first = (x - denoiser(torch.cat([x, torch.full((len(x), 1), sigma)], dim=1))) / sigma
-    guess = x + (sigma_next - sigma) * first
-    if sigma_next == 0:
-        return guess.detach()
-    second = (guess - denoiser(torch.cat([guess, torch.full((len(x), 1), sigma_next)], dim=1))) / sigma_next
-    return (x + (sigma_next - sigma) * first + second / 2).detach()
-
-
-@heun_step.mistake("The second slope is divided by the old standard deviation. It is that of its own level.")
-def divided_by_the_old_level(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    return _heun(denoiser, x, sigma, sigma_next, slope=lambda x, d, s: (x - d) / sigma)
-
-
-@heun_step.mistake(
-    "At the last step you return `x` as it came. Only the second slope does not exist there: take Euler's "
-    "step."
-)
-def last_step_left_out(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    return _heun(denoiser, x, sigma, sigma_next) if sigma_next > 0 else x.clone()
-
-
-@heun_step.mistake("The step is as long as `sigma_next`. It is `sigma_next - sigma`, which is negative.")
-def step_too_long(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    first = (x - denoiser(torch.cat([x, torch.full((len(x), 1), sigma)], dim=1))) / sigma
-    guess = x + sigma_next * first
-    if sigma_next == 0:
-        return guess.detach()
-    second = (guess - denoiser(torch.cat([guess, torch.full((len(x), 1), sigma_next)], dim=1))) / sigma_next
-    return (x + sigma_next * (first + second) / 2).detach()
-
-
-@heun_step.mistake("The noise level stands in front of the points. The denoiser expects it behind.")
-def level_in_front(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    def slope(at: Tensor, s: float) -> Tensor:
-        return (at - denoiser(torch.cat([torch.full((len(at), 1), s), at], dim=1))) / s
-
-    first = slope(x, sigma)
-    guess = x + (sigma_next - sigma) * first
-    if sigma_next == 0:
-        return guess.detach()
-    return (x + (sigma_next - sigma) * (first + slope(guess, sigma_next)) / 2).detach()
-
-
-@heun_step.also_right
-@torch.no_grad()
-def heun_in_letters(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    column = torch.ones(x.shape[0], 1)
-    d = (x - denoiser(torch.hstack([x, sigma * column]))) / sigma
-    h = sigma_next - sigma
-    y = x + h * d
-    if sigma_next != 0:
-        y = x + h / 2 * (d + (y - denoiser(torch.hstack([y, sigma_next * column]))) / sigma_next)
-    return y
-
-
-@heun_step.also_right
-def heun_as_a_correction(denoiser: nn.Module, x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    def noise_in(at: Tensor, s: float) -> Tensor:
-        told = torch.cat([at, at.new_full((at.shape[0], 1), s)], dim=1)
-        return at / s - denoiser(told).detach() / s
-
-    before = noise_in(x, sigma)
-    arrived = x - (sigma - sigma_next) * before
-    if sigma_next == 0:
-        return arrived
-    return arrived - 0.5 * (sigma - sigma_next) * (noise_in(arrived, sigma_next) - before)
-
-
 # --- velocity_loss ------------------------------------------------------------------------------------
 
 
@@ -735,7 +1117,7 @@ def _velocity_cases(rng: Rng) -> Iterator[Case]:
             x0=_normal(rng, batch, dim, mean=1.0),
             noise=_normal(rng, batch, dim),
             t=rng.uniform(0.05, 0.95, size=batch).astype("float32"),
-            gradients=["x0"],
+            gradients=["model"],
         )
 
     yield case("five points of the plane", 5, 2)
@@ -752,13 +1134,14 @@ def _velocity(
     path: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x0, e, t: (1 - t) * x0 + t * e,
     target: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x0, e, x: e - x0,
     time: Callable[[Tensor], Tensor] = lambda t: t,
+    size: Callable[[Tensor], Tensor] = torch.square,
     reduce: Callable[[Tensor], Tensor] = torch.mean,
 ) -> Tensor:
     """The right answer, with knobs for the wrong ones."""
     column = t[:, None]
     x = path(x0, noise, column)
     output = model(torch.cat([x, time(column)], dim=1))
-    return reduce((output - target(x0, noise, x)).square())
+    return reduce(size(output - target(x0, noise, x)))
 
 
 def _velocity_reference(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -846,7 +1229,35 @@ def velocity_summed(*arguments: Any) -> Tensor:
     "Absolute differences have the median for their best answer. The velocity is a mean: square them."
 )
 def absolute_error(*arguments: Any) -> Tensor:
-    return _velocity(*arguments, reduce=lambda squares: squares.sqrt().mean())
+    return _velocity(*arguments, size=torch.abs)
+
+
+@velocity_loss.mistake("The differences are not squared: those above and below cancel.")
+def differences_unsquared(*arguments: Any) -> Tensor:
+    return _velocity(*arguments, size=lambda difference: difference)
+
+
+@velocity_loss.mistake(
+    "You take the mean of the lengths of the differences. It is squared lengths, and their mean over all "
+    "numbers."
+)
+def mean_of_lengths(*arguments: Any) -> Tensor:
+    return _velocity(*arguments, reduce=lambda squares: squares.sum(dim=1).sqrt().mean())
+
+
+@velocity_loss.mistake(
+    "You take the length of all differences together. Square it, and divide by how many numbers there are."
+)
+def length_of_all(*arguments: Any) -> Tensor:
+    return _velocity(*arguments, reduce=lambda squares: squares.sum().sqrt())
+
+
+@velocity_loss.mistake(
+    "Shapes do not fit. The model wants one tensor of shape (batch, dim + 1): the points on the path, and "
+    "behind them the time of each as a column, `t[:, None]`."
+)
+def time_without_an_axis(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    return model(torch.cat([x0, t], dim=1))
 
 
 @velocity_loss.mistake(
@@ -903,7 +1314,10 @@ def velocity_own_noise(model: nn.Module, x0: Tensor, noise: Tensor, t: Tensor) -
     return _velocity(model, x0, torch.randn_like(noise), t)
 
 
-@velocity_loss.mistake("The loss is cut off from the graph: nobody could learn from it.")
+@velocity_loss.mistake(
+    "The loss is cut off from the parameters of the model: nobody could learn from it. What the model "
+    "returns must not be detached."
+)
 def velocity_detached(*arguments: Any) -> Tensor:
     return _velocity(*arguments).detach()
 
@@ -988,6 +1402,10 @@ def _choice_cases(rng: Rng) -> Iterator[Case]:
     yield case("one count that is poor scatters widely", [10, 20, 40], [20.0, 5.5, 5.0], [6.0, 0.2, 0.2])
     yield case("each a little worse than the one before", [5, 10, 20, 40], [9.0, 5.4, 5.2, 5.0], 0.2)
     yield case("seeds that scatter alike", [10, 20, 40], [8.0, 5.21, 5.0], 0.2, alike=True)
+    yield case("the most are the worst", [5, 10, 40], [14.0, 10.0, 15.0], 0.1)
+    yield case("the fewest are as good as the best, the next are not", [5, 10, 20], [10.1, 12.0, 10.0], 0.2)
+    yield case("a difference just above two errors", [10, 20, 40], [8.0, 5.21, 5.0], 0.2, 8)
+    yield case("seeds that hardly scatter", [10, 20, 40], [8.0, 5.08, 5.0], 0.02)
 
 
 def _choose(
@@ -999,13 +1417,14 @@ def _choose(
     ).sqrt(),
     factor: float = 2.0,
     center: Callable[[Tensor], Tensor] = lambda a: a.mean(dim=1),
+    pick: Callable[[Tensor, Tensor], Tensor] = lambda counts, good: counts[good].min(),
 ) -> int:
     """The right answer, with knobs for the wrong ones."""
     means = center(distances)
     best = int(means.argmin())
     good = means - means[best] <= factor * error(distances, best)
     good[best] = True
-    return int(evaluations[good].min())
+    return int(pick(evaluations, good))
 
 
 def _choose_reference(evaluations: Tensor, distances: Tensor) -> int:
@@ -1022,7 +1441,17 @@ def lowest_mean(evaluations: Tensor, distances: Tensor) -> int:
     return int(evaluations[distances.mean(dim=1).argmin()])
 
 
-@choose_evaluations.mistake("You take the cheapest of all, whatever its quality.")
+@choose_evaluations.mistake(
+    "You take the highest mean. The lower a distance the better: look for the best with `argmin`."
+)
+def highest_mean(evaluations: Tensor, distances: Tensor) -> int:
+    return int(evaluations[distances.mean(dim=1).argmax()])
+
+
+@choose_evaluations.mistake(
+    "You take the cheapest of all, whatever its quality. That also happens if each is compared with the "
+    "highest mean, as `argmax` finds it: the best has the lowest."
+)
 def cheapest(evaluations: Tensor, distances: Tensor) -> int:
     return int(evaluations.min())
 
@@ -1030,6 +1459,79 @@ def cheapest(evaluations: Tensor, distances: Tensor) -> int:
 @choose_evaluations.mistake("You take the most evaluations, whatever was measured.")
 def dearest(evaluations: Tensor, distances: Tensor) -> int:
     return int(evaluations.max())
+
+
+@choose_evaluations.mistake(
+    "You compare with the setting that has the most calls. It need not be the best: compare with the lowest "
+    "mean."
+)
+def compared_with_the_dearest(evaluations: Tensor, distances: Tensor) -> int:
+    means, variances = distances.mean(dim=1), distances.var(dim=1)
+    most = evaluations.argmax()
+    good = means - means[most] <= 2 * ((variances + variances[most]) / distances.shape[1]).sqrt()
+    return int(evaluations[good].min())
+
+
+@choose_evaluations.mistake(
+    "You go down from the best and stop at the first that is worse. A cheaper one beyond it may be as good: "
+    "look at all of them."
+)
+def down_from_the_best(evaluations: Tensor, distances: Tensor) -> int:
+    def stop(counts: Tensor, good: Tensor) -> Tensor:
+        best = evaluations[distances.mean(dim=1).argmin()]
+        worse = counts[~good & (counts < best)]
+        above = worse.max() if len(worse) else 0
+        return counts[good & (counts > above)].min()
+
+    return _choose(evaluations, distances, pick=stop)
+
+
+@choose_evaluations.mistake(
+    "You sort the numbers of evaluations and leave the distances as they are: rows and numbers no longer "
+    "belong together."
+)
+def counts_sorted_alone(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations.sort().values, distances)
+
+
+@choose_evaluations.mistake(
+    "You average over the settings. Each row is a setting: take means and variances along the seeds, `dim=1`."
+)
+def along_the_settings(evaluations: Tensor, distances: Tensor) -> int:
+    means, variances = distances.mean(dim=0), distances.var(dim=0)
+    best = means.argmin()
+    good = means - means[best] <= 2 * ((variances + variances[best]) / distances.shape[1]).sqrt()
+    return int(evaluations[good].min())
+
+
+@choose_evaluations.mistake(
+    "The variances are taken over the settings. Each row is a setting: take them along the seeds, `dim=1`, "
+    "as the means."
+)
+def variances_along_the_settings(evaluations: Tensor, distances: Tensor) -> int:
+    means, variances = distances.mean(dim=1), distances.var(dim=0)
+    best = means.argmin()
+    good = means - means[best] <= 2 * ((variances + variances[best]) / distances.shape[1]).sqrt()
+    return int(evaluations[good].min())
+
+
+@choose_evaluations.mistake(
+    "You divide the variances by the number of settings. A mean is over seeds: divide by their number, "
+    "`distances.shape[1]`."
+)
+def divided_by_the_settings(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(
+        evaluations, distances, error=lambda a, best: ((a.var(dim=1) + a[best].var()) / len(a)).sqrt()
+    )
+
+
+@choose_evaluations.mistake(
+    "Under the root you have standard deviations in place of variances. Square them, or take `var`."
+)
+def deviations_for_variances(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(
+        evaluations, distances, error=lambda a, best: ((a.std(dim=1) + a[best].std()) / a.shape[1]).sqrt()
+    )
 
 
 @choose_evaluations.mistake(
@@ -1048,6 +1550,29 @@ def one_error(evaluations: Tensor, distances: Tensor) -> int:
 @choose_evaluations.mistake("You return the place in the list. Asked for is the number of evaluations.")
 def place_in_the_list(evaluations: Tensor, distances: Tensor) -> int:
     return int((evaluations == _choose(evaluations, distances)).nonzero()[0])
+
+
+@choose_evaluations.mistake(
+    "You return the place of the lowest mean. Asked for is a number of evaluations, and the cheapest that "
+    "cannot be told from it."
+)
+def place_of_the_lowest_mean(evaluations: Tensor, distances: Tensor) -> int:
+    return int(distances.mean(dim=1).argmin())
+
+
+@choose_evaluations.mistake(
+    "You return the place of the first that is good enough. Asked for is a number of evaluations, the fewest."
+)
+def place_of_the_first_good(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, pick=lambda counts, good: good.nonzero()[0])
+
+
+@choose_evaluations.mistake(
+    "You return a place among those that are good enough. Asked for is the number of evaluations: `min` in "
+    "place of `argmin`."
+)
+def place_among_the_good(evaluations: Tensor, distances: Tensor) -> int:
+    return _choose(evaluations, distances, pick=lambda counts, good: counts[good].argmin())
 
 
 @choose_evaluations.mistake(
@@ -1132,18 +1657,12 @@ def three_errors(evaluations: Tensor, distances: Tensor) -> int:
     "You take the first entry that is good enough. The table is in no order: take the fewest evaluations."
 )
 def first_of_the_good(evaluations: Tensor, distances: Tensor) -> int:
-    means, variances = distances.mean(dim=1), distances.var(dim=1) / distances.shape[1]
-    best = means.argmin()
-    good = means - means[best] <= 2 * (variances + variances[best]).sqrt()
-    return int(evaluations[good][0])
+    return _choose(evaluations, distances, pick=lambda counts, good: counts[good][0])
 
 
 @choose_evaluations.mistake("You take the dearest of those that are good enough. Asked for is the cheapest.")
 def dearest_of_the_good(evaluations: Tensor, distances: Tensor) -> int:
-    means, variances = distances.mean(dim=1), distances.var(dim=1) / distances.shape[1]
-    best = means.argmin()
-    good = means - means[best] <= 2 * (variances + variances[best]).sqrt()
-    return int(evaluations[good].max())
+    return _choose(evaluations, distances, pick=lambda counts, good: counts[good].max())
 
 
 @choose_evaluations.mistake(
@@ -1291,6 +1810,46 @@ def scaled_by_its_own_deviation(first: Tensor, second: Tensor, share: Tensor) ->
     s = share.reshape(-1, 1, 1, 1)
     mixed = (1 - s) * first + s * second
     return mixed / mixed.std(dim=(1, 2, 3), keepdim=True)
+
+
+@interpolate_noise.mistake(
+    "You divide all by the one standard deviation of all results together. Each has its own, which theory "
+    "tells: the root of the sum of its squared weights."
+)
+def scaled_together(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    mixed = plain_mixture(first, second, share)
+    return mixed / mixed.std()
+
+
+@interpolate_noise.mistake(
+    "You divide by the measured standard deviation of the two noises. Theory says 1 for them; what changes "
+    "it is the mixing, by the root of the sum of the squared weights."
+)
+def scaled_by_both_noises(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    return plain_mixture(first, second, share) / torch.stack([first, second]).std()
+
+
+@interpolate_noise.mistake(
+    "Under the root you subtract the squared weights. Variances of independent noises add up, though the "
+    "weights differ."
+)
+def squares_subtracted(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return plain_mixture(first, second, share) / ((1 - s).square() - s.square()).sqrt()
+
+
+@interpolate_noise.mistake(
+    "Under the root stands `1 - share**2`, which is 0 at the end. It is the sum of two squares: `(1 - "
+    "share)**2 + share**2`."
+)
+def square_of_the_share_from_one(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    s = share.reshape(-1, 1, 1, 1)
+    return plain_mixture(first, second, share) / (1 - s.square()).sqrt()
+
+
+@interpolate_noise.mistake("The noises are right, but in a list. Put them into one tensor: `torch.stack`.")
+def mixtures_in_a_list(first: Tensor, second: Tensor, share: Tensor) -> list[Tensor]:
+    return list(_interpolate(first, second, share))
 
 
 @interpolate_noise.mistake(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-__all__ = ["LabelEmbedding", "attributes", "one_hot", "sizes", "table_rows"]
+__all__ = ["LabelEmbedding", "attributes", "one_hot", "require_labels", "sizes", "table_rows"]
 
 
 def sizes(classes: int | Sequence[int]) -> list[int]:
@@ -54,6 +54,13 @@ def attributes(
             f"labels must lie in 0 ... {counts[column] - 1}{which}; got {table[row, column].item()}"
         )
     return table
+
+
+def require_labels(labels: Shaped[Tensor, "..."] | None, classes: int) -> None:
+    """Raise ``ValueError`` where labels are missing, or given to a model of 0 classes, which takes none."""
+    if (labels is None) != (classes == 0):
+        came = "none" if labels is None else f"shape {tuple(labels.shape)}"
+        raise ValueError(f"labels must be {'given' if classes else 'None'} for {classes} classes; got {came}")
 
 
 def table_rows(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from genimg_ref.nn.labels import attributes
+from genimg_ref.nn.labels import attributes, require_labels
 from genimg_ref.train.ema import EMA
 from genimg_ref.train.loop import run
 
@@ -111,10 +111,7 @@ class CodePrior(nn.Module):
         Raises:
             ValueError: when labels are missing, not asked for, or outside 0 ... classes - 1.
         """
-        if (labels is None) != (self.classes == 0):
-            came = "none" if labels is None else f"shape {tuple(labels.shape)}"
-            wanted = "given" if self.classes else "None"
-            raise ValueError(f"labels must be {wanted} for {self.classes} classes; got {came}")
+        require_labels(labels, self.classes)
         if labels is None:
             rows = torch.zeros(count, dtype=torch.long, device=self.place.device)
         else:

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from genimg_ref.nn.labels import one_hot
+from genimg_ref.nn.labels import one_hot, require_labels
 from genimg_ref.train.ema import EMA
 from genimg_ref.train.loop import run
 from genimg_ref.vae.elbo import (
@@ -75,9 +75,7 @@ def with_labels(
     Raises:
         ValueError: when labels are missing, not asked for, or outside 0 ... classes - 1.
     """
-    if (labels is None) != (classes == 0):
-        came = "none" if labels is None else f"shape {tuple(labels.shape)}"
-        raise ValueError(f"labels must be {'given' if classes else 'None'} for {classes} classes; got {came}")
+    require_labels(labels, classes)
     return x if labels is None else torch.cat([x, LABEL * one_hot(labels, classes).to(x)], dim=1)
 
 

@@ -46,18 +46,20 @@ def show(
     *,
     title: str | None = None,
     row_labels: Sequence[str] | None = None,
+    column_labels: Sequence[str] | None = None,
     inches: float = 0.55,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw images in [-1, 1] in rows of ``columns``; return the Axes.
 
-    ``row_labels`` writes a word at the left of each row. Without ``ax`` a figure is made in which an image is
-    ``inches`` wide.
+    ``row_labels`` writes a word at the left of each row, ``column_labels`` one above each column. Without
+    ``ax`` a figure is made in which an image is ``inches`` wide.
     """
     sheet = tile(images, columns)
     if ax is None:
         height, width = sheet.shape[0] / images.shape[2] * inches, sheet.shape[1] / images.shape[3] * inches
-        _, ax = plt.subplots(figsize=(width, height + (0.3 if title else 0)), layout="constrained")
+        above = (0.3 if title else 0) + (0.2 if column_labels else 0)
+        _, ax = plt.subplots(figsize=(width, height + above), layout="constrained")
     ax.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     ax.set(xticks=[], yticks=[], title=title or "")
     ax.grid(False)
@@ -66,5 +68,11 @@ def show(
     if row_labels is not None:
         pitch = images.shape[2] + 1
         ax.set_yticks([row * pitch + (pitch - 2) / 2 for row in range(len(row_labels))], labels=row_labels)
+        ax.tick_params(length=0)
+    if column_labels is not None:
+        pitch = images.shape[3] + 1
+        ticks = [column * pitch + (pitch - 2) / 2 for column in range(len(column_labels))]
+        ax.xaxis.tick_top()
+        ax.set_xticks(ticks, labels=column_labels)
         ax.tick_params(length=0)
     return ax

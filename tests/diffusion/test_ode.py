@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -235,3 +236,30 @@ def test_steps_are_what_they_are_called():
     ode.heun_step(lambda x, t: asked.append((x.item(), t.item())) or x, x, t, s, x)
     assert asked == [(0.75, 0.75), (0.5, 0.5)]
     assert isinstance(ode.rates(straight, t), Level)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, -0.5])
+def test_orders_are_found(power):
+    steps = torch.tensor([64, 8, 16, 48])
+    assert_close(ode.convergence_order(steps, 7 * steps.double() ** -power), torch.tensor(power, dtype=D))
+
+
+def test_a_fitted_order_is_numpys():
+    steps, errors = torch.tensor([8, 16, 32, 64]), torch.tensor([0.1, 0.02, 0.03, 0.004], dtype=D)
+    expected = -np.polyfit(np.log(steps.numpy()), np.log(errors.numpy()), 1)[0]
+    assert_close(ode.convergence_order(steps, errors), torch.tensor(expected, dtype=D))
+
+
+def test_noises_between_noises():
+    first, second = normal(2, 3, 4, dtype=D), normal(2, 3, 4, seed=1, dtype=D)
+    between = ode.interpolate_noise(first, second, torch.tensor([0.0, 1.0, 0.5, 0.2], dtype=D))
+    assert_close(between[0], first)
+    assert_close(between[1], second)
+    assert_close(between[2], (first + second) / math.sqrt(2))
+    assert_close(between[3], (4 * first + second) / math.sqrt(17))
+
+
+def test_noises_between_noises_keep_their_variance():
+    share = torch.linspace(0, 1, 7, dtype=D)
+    between = ode.interpolate_noise(normal(100_000, dtype=D), normal(100_000, seed=1, dtype=D), share)
+    assert_close(between.var(dim=1), torch.ones(7, dtype=D), atol=0.02, rtol=0)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, EulerDiscreteScheduler
+from diffusers import DDPMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_ddpm import rescale_zero_terminal_snr
 from torch.testing import assert_close
 
@@ -15,6 +15,7 @@ from genimg_ref.diffusion.schedule import (
     karras_sigmas,
     linear_betas,
     log_snr,
+    shifted,
     snr,
     straight,
     vp_cosine,
@@ -135,3 +136,22 @@ def test_karras_sigmas():
 def test_bad_input_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0, 0.5])
+def test_shifted_times_against_diffusers(factor):
+    plain, moved = (FlowMatchEulerDiscreteScheduler(shift=by).sigmas.double() for by in (1.0, factor))
+    assert_close(shifted(plain, factor), moved, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("factor", [3.0, 0.5])
+def test_a_shift_multiplies_the_noise_on_the_straight_path(factor):
+    t = torch.tensor([0.1, 0.4, 0.9], dtype=D)
+    before, after = straight(t), straight(shifted(t, factor))
+    assert_close(after.sigma / after.alpha, factor * before.sigma / before.alpha)
+    assert_close(shifted(torch.tensor([0.0, 1.0]), factor), torch.tensor([0.0, 1.0]))
+
+
+def test_a_shift_by_nothing_is_refused():
+    with pytest.raises(ValueError, match="factor must be above zero; got 0"):
+        shifted(torch.ones(2), 0.0)

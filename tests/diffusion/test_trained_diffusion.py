@@ -5,16 +5,19 @@ import hashlib
 import pytest
 import torch
 
+from genimg_ref.data import shapes
 from genimg_ref.diffusion import trained
-from genimg_ref.diffusion.guidance import with_condition
+from genimg_ref.diffusion.guidance import classifier_free, with_condition
 from genimg_ref.diffusion.ode import heun
 from genimg_ref.diffusion.sample import last
-from genimg_ref.diffusion.schedule import straight
+from genimg_ref.diffusion.schedule import shifted, straight
+from genimg_ref.diffusion.text import tokenise
+from genimg_ref.gan import trained as gans
 from genimg_ref.metrics.features import FashionClassifier
 
 NAMES = sorted(trained.SHA256)
 each_model = pytest.mark.parametrize("name", NAMES)
-SHAPE = {"fashion": (1, 28, 28)}
+SHAPE = {"fashion": (1, 28, 28), "shapes": (3, 32, 32)}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,35 @@ def test_any_garment_without_a_label(models):
     images = paint(model, (1, 28, 28), model.null(30))
     read = FashionClassifier().logits(images).argmax(1)
     assert len(read.unique()) >= 5
+
+
+def read_back(model, captions, scale=2.0, seed=0):
+    """What the reader, which took no part in the training, finds in scenes of these captions."""
+    tokens = tokenise(captions)
+    guided = classifier_free(model, tokens, model.null(1)[0], scale)
+    noise = torch.randn(len(captions), 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+    times = shifted(torch.linspace(1, 0, 9), trained.SHIFT)
+    _, reader = gans.load_shapes()
+    return reader.read_labels(last(heun(guided, noise, times, straight, kind="velocity")).clamp(-1, 1))
+
+
+def test_the_same_combinations_are_held_out_as_from_the_gan():
+    assert trained.HELD_OUT == gans.HELD_OUT
+
+
+@pytest.mark.parametrize("phrase", ["", *trained.HELD_OUT])
+def test_scenes_are_those_asked_for_seen_and_unseen_combinations(phrase, models):
+    asked = shapes.sample(40, rng=torch.Generator().manual_seed(2), only=phrase).attributes
+    right = (read_back(models["shapes"], shapes.captions(asked)) == asked).float().mean(dim=0)
+    assert (right > torch.tensor([0.6, 0.8, 0.8, 0.8, 0.8])).all(), right
+
+
+def test_what_a_short_caption_leaves_open_is_drawn_freely(models):
+    read = read_back(models["shapes"], ["a green cross"] * 40)
+    green, cross = shapes.COLOURS.index("green"), shapes.SHAPES.index("cross")
+    assert (read[:, 1] == green).float().mean() > 0.8
+    assert (read[:, 0] == cross).float().mean() > 0.6
+    assert len(read[:, 3].unique()) >= 5 and len(read[:, 4].unique()) >= 3
 
 
 def test_another_name_is_refused():

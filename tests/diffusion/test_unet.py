@@ -4,6 +4,7 @@ import math
 
 import jaxtyping
 import pytest
+import scipy.fft
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -12,10 +13,10 @@ from torch.testing import assert_close
 from genimg_ref.diffusion.unet import (
     LabelCondition,
     MapAttention,
+    Outline,
     ResidualBlock,
     SelfAttention,
     UNet,
-    coordinates,
     time_embedding,
 )
 
@@ -138,7 +139,7 @@ def test_upsampling_may_convolve_first():
         {"skips": "none"},
         {"attention": False},
         {"time": False},
-        {"places": False},
+        {"outline": 3},
         {"channels": (16, 16, 32), "patch": 1},
         {"channels": (48,)},
     ],
@@ -212,7 +213,7 @@ def test_skips_carry_what_the_lowest_level_cannot(skips, alive_):
 
 def test_patches_are_pixels_side_by_side():
     """One pixel moved within its patch moves another channel of the first convolution."""
-    model = small(patch=2, places=False)
+    model = small(patch=2)
     seen = []
     model.enter.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     x = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
@@ -223,20 +224,43 @@ def test_patches_are_pixels_side_by_side():
     assert torch.equal(seen[0], expected)
 
 
-def test_coordinates_by_hand():
-    rows, columns = coordinates(torch.zeros(2, 5, 3, 5))[1]
-    assert_close(rows, torch.tensor([-1.0, 0.0, 1.0])[:, None].expand(3, 5))
-    assert_close(columns, torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0]).expand(3, 5))
+def outline(waves=3, channels=2):
+    layer = Outline(channels, 5, waves).double()
+    torch.manual_seed(0)
+    nn.init.normal_(layer.coefficients.weight)
+    return layer
 
 
-@pytest.mark.parametrize("places", [True, False])
-def test_places_are_told_apart_by_their_coordinates_alone(places):
-    """Of an even image, far from its border, every place gets the same answer unless it knows where it is."""
-    model = small(places=places, attention=False)
+def test_an_outline_is_the_inverse_of_a_discrete_cosine_transform():
+    """scipy's inverse takes each coefficient but the first twice, and divides by twice the side."""
+    layer, embedding = outline(), torch.randn(2, 5, dtype=torch.float64)
+    coefficients = torch.zeros(2, 2, 6, 8, dtype=torch.float64)
+    coefficients[..., :3, :3] = layer.coefficients(embedding).detach().view(2, 2, 3, 3)
+    once = torch.tensor([1.0] + 7 * [0.5], dtype=torch.float64)
+    scaled = coefficients * once[:6, None] * once * (2 * 6) * (2 * 8)
+    expected = torch.from_numpy(scipy.fft.idctn(scaled.numpy(), axes=(2, 3)))
+    assert_close(layer(embedding, 6, 8).detach(), expected)
+
+
+def test_the_first_wave_is_even_and_the_second_falls():
+    rows = outline().cosines(4).detach()
+    assert_close(rows[0], torch.ones(4, dtype=torch.float64))
+    assert_close(rows[1], torch.tensor([1.0, 3.0, 5.0, 7.0], dtype=torch.float64).mul(math.pi / 8).cos())
+
+
+@pytest.mark.parametrize("waves", [0, 4])
+def test_only_an_outline_tells_places_apart(waves):
+    """Of an even image, far from its border, every place gets the same answer unless there is an outline."""
+    model = small(outline=waves, attention=False)
     answer = model(torch.ones(1, 1, 128, 128, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
     inner = answer[0, 0, 40:-40:4, 40:-40:4]
-    assert (inner.std() > 1e-3) == places
-    assert places or inner.std() < 1e-12
+    assert (inner.std() > 1e-3) == bool(waves)
+    assert waves or inner.std() < 1e-12
+
+
+def test_fewer_waves_than_none_are_refused():
+    with pytest.raises(ValueError, match="outline must be 0 or more waves; got -1"):
+        UNet(outline=-1)
 
 
 def test_channels_last_and_contiguous_inputs_agree():

@@ -76,6 +76,18 @@ def roots_multiplied_and_doubled(betas):
     return 2 * (left.log() - (1 - left).log())
 
 
+@wrong("log_snr")
+def kept_from_zero(betas):
+    left = (1 - betas).cumprod(0)
+    return left.log() - (1 - left).clamp(min=1e-5).log()
+
+
+@wrong("log_snr")
+def safe_at_both_ends(betas):
+    left = (1 - betas).cumprod(0)
+    return (left + 1e-8).log() - (1 - left + 1e-8).log()
+
+
 @right("log_snr")
 def by_variances_walked(betas):
     signal, noise, found = 1.0, 0.0, []
@@ -162,6 +174,18 @@ def first_image_for_all(x0, noise, alpha_bar):
 def variance_exploding(x0, noise, alpha_bar):
     a, s = factors(alpha_bar)
     return a**2 * x0 + s * noise
+
+
+@wrong("diffuse")
+def in_numpy_and_back(x0, noise, alpha_bar):
+    a, s = (part.numpy() for part in factors(alpha_bar))
+    return torch.from_numpy(a * x0.detach().numpy() + s * noise.numpy())
+
+
+@wrong("diffuse")
+def in_numpy(x0, noise, alpha_bar):
+    a, s = (part.numpy() for part in factors(alpha_bar))
+    return a * x0.numpy() + s * noise.numpy()
 
 
 @right("diffuse")
@@ -265,6 +289,26 @@ def variance_before_mean(*arguments):
     return twelve(*arguments)[::-1]
 
 
+@wrong("posterior")
+def product_without_the_one(x, x0, betas, t):
+    left = torch.cat([(1 - betas).cumprod(0), betas.new_zeros(1)])  # a place more, so that nothing raises
+    beta, now, before = betas[t - 1], left[t], left[t - 1]
+    mean = before.sqrt() * beta * x0 + (1 - beta).sqrt() * (1 - before) * x
+    return mean / (1 - now), beta * (1 - before) / (1 - now)
+
+
+@wrong("posterior")
+def variance_for_every_pixel(x, x0, betas, t):
+    mean, variance = twelve(x, x0, betas, t)
+    return mean, variance.expand_as(x)
+
+
+@wrong("posterior")
+def mean_of_both_at_step_one(x, x0, betas, t):
+    mean, variance = twelve(x, x0, betas, t)
+    return ((x + x0) / 2 if t == 1 else mean), variance
+
+
 @right("posterior")
 def by_the_change_from_the_marginal(x, x0, betas, t):
     """As a regression of x_(t-1) on x_t, both given x0."""
@@ -358,6 +402,18 @@ def products_of_betas(betas):
 def weights_of_v(betas):
     ratio = snr(betas)
     return (ratio[:-1] - ratio[1:]) / (2 * (ratio[1:] + 1))
+
+
+@wrong("bound_weights")
+def without_their_sign(betas):
+    ratio = snr(betas)
+    return (1 - ratio[1:] / ratio[:-1]).abs() / 2
+
+
+@wrong("bound_weights")
+def level_two_steps_before(betas):
+    left = levels(betas)
+    return betas[1:] / (2 * (1 - betas[1:]) * (1 - left[:-2]).clamp(min=1e-6))
 
 
 @right("bound_weights")
@@ -461,6 +517,21 @@ def score_for_noise(output, x, alpha_bar, kind):
 @wrong("clean_image")
 def exchanged_levels(output, x, alpha_bar, kind):
     return by_kind(of_eps, of_v)(output, x, 1 - alpha_bar, kind)
+
+
+@wrong("clean_image")
+def hundredth_of_the_image_at_least(output, x, alpha_bar, kind):
+    return by_kind(of_eps, of_v)(output, x, alpha_bar.clamp(min=0.01), kind)
+
+
+@wrong("clean_image")
+def small_number_in_the_divisor(output, x, alpha_bar, kind):
+    return by_kind(lambda e, x, a, s: (x - s * e) / (a + 1e-3), of_v)(output, x, alpha_bar, kind)
+
+
+@wrong("clean_image")
+def v_by_the_noise_with_a_wrong_sign(output, x, alpha_bar, kind):
+    return by_kind(of_eps, lambda v, x, a, s: (x - s * (a * v - s * x)) / a)(output, x, alpha_bar, kind)
 
 
 @right("clean_image")
@@ -573,6 +644,17 @@ def points_detached(model, x0, t, noise, betas):
 @wrong("denoising_loss")
 def median_of_points(model, x0, t, noise, betas):
     return (mended(model, x0, t, noise, betas) - noise).square().mean(dim=1).max()
+
+
+@wrong("denoising_loss")
+def steps_counted_from_zero(model, x0, t, noise, betas):
+    left = levels(betas)[t - 1]
+    return F.mse_loss(mended(model, x0, t, noise, betas, level=left, told=(t - 1) / len(betas)), noise)
+
+
+@wrong("denoising_loss")
+def loss_in_numbers(model, x0, t, noise, betas):
+    return F.mse_loss(mended(model, x0, t, noise, betas), noise).tolist()
 
 
 @right("denoising_loss")
@@ -709,6 +791,42 @@ def zero_based(model, x, betas, rng):
     return x
 
 
+@wrong("ancestral_sample")
+def noise_of_a_column(model, x, betas, rng):
+    left, steps = levels(betas), len(betas)
+    with torch.no_grad():
+        for t in range(steps, 0, -1):
+            mean, spread = thirteen(x, ask(model, x, t / steps), betas[t - 1], left[t], left[t - 1])
+            x = mean + spread * torch.randn(len(x), 1, generator=rng) if t > 1 else mean
+    return x
+
+
+@wrong("ancestral_sample")
+def time_to_go(model, x, betas, rng):
+    return walk(lambda x: model(torch.cat([x[:, :-1], 1 - x[:, -1:]], dim=1)), x, betas, rng, thirteen)
+
+
+@wrong("ancestral_sample")
+def step_t_left_out(model, x, betas, rng):
+    return walk(model, x, betas, rng, thirteen, first=len(betas) - 1)
+
+
+@wrong("ancestral_sample")
+def clipped_at_three(model, x, betas, rng):
+    return walk(model, x, betas, rng, thirteen).clamp(-3, 3)
+
+
+@wrong("ancestral_sample")
+def last_level_before_the_first(model, x, betas, rng):
+    left, steps = (1 - betas).cumprod(0), len(betas)
+    with torch.no_grad():
+        for t in range(steps, 0, -1):
+            eps = ask(model, x, t / steps)
+            mean, spread = thirteen(x, eps, betas[t - 1], left[t - 1], left[t - 2])
+            x = mean + spread * torch.randn(x.shape, generator=rng)
+    return x
+
+
 @right("ancestral_sample")
 def in_double_precision(model, x, betas, rng):
     left, steps = levels(betas.double()), len(betas)
@@ -749,19 +867,21 @@ def along_the_predicted_noise(model, x, betas, rng):
 # ---- diagnose_diffusion ------------------------------------------------------------------------------------
 
 
-def by_rules(end=None, blind=None, heart=None, spread=None):
-    """The right answer with some of its rules replaced."""
+def by_rules(end=None, blind=None, heart=None, spread=None, order=range(4)):
+    """The right answer with some of its rules replaced, or with its rules in another order."""
+    end = end or (lambda a: a[-1] > 0.05)
+    blind = blind or (lambda train, test: test[-1] > 0.4 * test[0])
+    heart = heart or (lambda train, test: train.mean() < 0.8 * test.mean())
+    spread = spread or (lambda sample, data: not 0.7 < sample / data < 1.5)
 
     def answer(alpha_bar, train_loss, test_loss, sample_std, data_std):
-        if (end or (lambda a: a[-1] > 0.05))(alpha_bar):
-            return "not noise at the end"
-        if (blind or (lambda train, test: test[-1] > 0.4 * test[0]))(train_loss, test_loss):
-            return "blind to time"
-        if (heart or (lambda train, test: train.mean() < 0.8 * test.mean()))(train_loss, test_loss):
-            return "overfitted"
-        if (spread or (lambda sample, data: not 0.7 < sample / data < 1.5))(sample_std, data_std):
-            return "wrong spread"
-        return "sound"
+        found = [
+            ("not noise at the end", end(alpha_bar)),
+            ("blind to time", blind(train_loss, test_loss)),
+            ("overfitted", heart(train_loss, test_loss)),
+            ("wrong spread", spread(sample_std, data_std)),
+        ]
+        return next((found[k][0] for k in order if found[k][1]), "sound")
 
     return answer
 
@@ -854,6 +974,126 @@ def spread_apart_by_a_tenth(): ...
 def relative_to_the_samples(): ...
 
 
+@wrong_rule(order=(1, 0, 2, 3))
+def blind_first(): ...
+
+
+@wrong_rule(order=(0, 2, 1, 3))
+def overfitted_before_blind(): ...
+
+
+@wrong_rule(order=(0, 1, 3, 2))
+def spread_before_overfitted(): ...
+
+
+@wrong_rule(heart=lambda train, test: (test.mean() - train.mean()).abs() > 0.2 * train.mean())
+def means_apart_either_way(): ...
+
+
+@wrong_rule(heart=lambda train, test: ((test - train).abs() / test > 0.3).any())
+def apart_anywhere(): ...
+
+
+@wrong_rule(heart=lambda train, test: (test > 1.3 * train).any())
+def higher_anywhere(): ...
+
+
+@wrong_rule(heart=lambda train, test: (train < 0.65 * test).any())
+def much_higher_anywhere(): ...
+
+
+@wrong_rule(heart=lambda train, test: (test > 1.1 * train).all())
+def higher_everywhere(): ...
+
+
+@wrong_rule(heart=lambda train, test: test[-1] > 1.3 * train[-1])
+def higher_at_the_end(): ...
+
+
+@wrong_rule(heart=lambda train, test: test[0] > 1.3 * train[0])
+def higher_at_the_start(): ...
+
+
+@wrong_rule(heart=lambda train, test: test.quantile(0.5) > 1.3 * train[len(train) // 2])
+def higher_than_half_way(): ...
+
+
+@wrong_rule(heart=lambda train, test: test.min() > 1.15 * train.min())
+def higher_at_best(): ...
+
+
+@wrong_rule(heart=lambda train, test: test.max() > 1.3 * train.max())
+def higher_at_worst(): ...
+
+
+@wrong_rule(heart=lambda train, test: test[:5].mean() > 1.2 * train[:5].mean())
+def higher_in_the_beginning(): ...
+
+
+@wrong_rule(heart=lambda train, test: test[-30:].mean() > 1.2 * train[-30:].mean())
+def higher_in_the_last_half(): ...
+
+
+@wrong_rule(heart=lambda train, test: test[:30].mean() > 1.2 * train[:30].mean())
+def higher_in_the_first_half(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[-1] > 0.5 * test[len(test) // 2])
+def end_beside_the_middle(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[len(test) // 2] > 0.5 * test[0])
+def middle_beside_the_start(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[-1] > 0.5 * test.mean())
+def end_beside_the_mean(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[-1] > 0.5 * test.median())
+def end_beside_the_median(): ...
+
+
+@wrong_rule(blind=lambda train, test: test.mean() > 0.5 * test[0])
+def mean_beside_the_start(): ...
+
+
+@wrong_rule(blind=lambda train, test: test.std() / test.mean() < 0.2)
+def hardly_varied(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[-1] > 0.5 * train[0])
+def end_of_test_beside_start_of_training(): ...
+
+
+@wrong_rule(blind=lambda train, test: train[-1] > 0.5 * test[0])
+def end_of_training_beside_start_of_test(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[len(test) // 2 :].sum() > 0.6 * test[: len(test) // 2].sum())
+def one_half_beside_the_other(): ...
+
+
+@wrong_rule(blind=lambda train, test: test[-1] > 2 * test.min())
+def end_beside_the_lowest(): ...
+
+
+@wrong("diagnose_diffusion")
+def lists_compared(*arguments):
+    return by_rules(heart=lambda train, test: test > train)(*arguments)
+
+
+@wrong("diagnose_diffusion")
+def in_capitals(*arguments):
+    return by_rules()(*arguments).upper()
+
+
+@wrong("diagnose_diffusion")
+def silent_if_sound(*arguments):
+    found = by_rules()(*arguments)
+    return found if found != "sound" else None
+
+
 @wrong("diagnose_diffusion")
 def all_that_applies(*arguments):
     found = by_rules()(*arguments)
@@ -890,6 +1130,50 @@ def by_single_steps(alpha_bar, train_loss, test_loss, sample_std, data_std):
         blind=lambda train, test: (test[-1] + train[-1]) / (test[0] + train[0]) > 0.6,
         heart=lambda train, test: test.sum() - train.sum() > 0.2 * train.sum(),
         spread=lambda sample, data: abs(sample - data) > 0.25 * data,
+    )
+    return rules(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+@right("diagnose_diffusion")
+def by_quarters_and_shares(alpha_bar, train_loss, test_loss, sample_std, data_std):
+    rules = by_rules(
+        end=lambda a: a[-1] > 0.002,
+        blind=lambda train, test: test[-len(test) // 4 :].mean() > 0.6 * test[: len(test) // 4].mean(),
+        heart=lambda train, test: (test > 1.25 * train).float().mean() > 0.5,
+        spread=lambda sample, data: not 0.85 < sample / data < 1.2,
+    )
+    return rules(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+@right("diagnose_diffusion")
+def by_logarithms(alpha_bar, train_loss, test_loss, sample_std, data_std):
+    rules = by_rules(
+        end=lambda a: a[-1].log() > -3,
+        blind=lambda train, test: test[-3:].log().mean() - test[:3].log().mean() > math.log(0.4),
+        heart=lambda train, test: (test.log() - train.log()).mean() > math.log(1.3),
+        spread=lambda sample, data: abs(math.log(sample / data)) > math.log(1.7),
+    )
+    return rules(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+@right("diagnose_diffusion")
+def by_lines_close_to_the_sound(alpha_bar, train_loss, test_loss, sample_std, data_std):
+    rules = by_rules(
+        end=lambda a: a[-1] > 0.001,
+        blind=lambda train, test: test[-5:].mean() > 0.15 * test[:5].mean(),
+        heart=lambda train, test: test.mean() > 1.06 * train.mean(),
+        spread=lambda sample, data: not 0.9 < sample / data < 1.1,
+    )
+    return rules(alpha_bar, train_loss, test_loss, sample_std, data_std)
+
+
+@right("diagnose_diffusion")
+def by_lines_close_to_the_faulty(alpha_bar, train_loss, test_loss, sample_std, data_std):
+    rules = by_rules(
+        end=lambda a: a[-1] > 0.19,
+        blind=lambda train, test: test[-5:].mean() > 0.79 * test[:5].mean(),
+        heart=lambda train, test: train.mean() < 0.61 * test.mean(),
+        spread=lambda sample, data: not 0.51 < sample / data < 1.9,
     )
     return rules(alpha_bar, train_loss, test_loss, sample_std, data_std)
 

@@ -194,107 +194,6 @@ def three_terms(x, eps, a, b, eta, noise):
     return torch.stack(terms).sum(dim=0).float()
 
 
-# ---- convergence_order -------------------------------------------------------------------------------------
-
-
-def logs(steps, errors):
-    return steps.double().log(), errors.double().log()
-
-
-@wrong("convergence_order")
-def finest_pair(steps, errors):
-    if len(steps) == 2:
-        return torch.zeros(()).double()
-    at = steps.argsort()[-2:]
-    x, y = logs(steps[at], errors[at])
-    return -(y[1] - y[0]) / (x[1] - x[0])
-
-
-@wrong("convergence_order")
-def correlation(steps, errors):
-    return -torch.corrcoef(torch.stack(logs(steps, errors)))[0, 1]
-
-
-@wrong("convergence_order")
-def intercept(steps, errors):
-    x, y = logs(steps, errors)
-    return torch.from_numpy(np.polyfit(x.numpy(), y.numpy(), 1))[1]
-
-
-@wrong("convergence_order")
-def ratio_of_logarithms(steps, errors):
-    x, y = logs(steps, errors)
-    return -(y / x).mean()
-
-
-@wrong("convergence_order")
-def slope_by_medians(steps, errors):
-    x, y = logs(steps, errors)
-    x, y = x - x.median(), y - y.median()
-    return -(x * y).sum() / x.square().sum()
-
-
-@wrong("convergence_order")
-def geometric_mean_of_orders(steps, errors):
-    if len(steps) == 2:
-        return torch.ones(()).double()
-    at = steps.argsort()
-    x, y = logs(steps[at], errors[at])
-    return (-y.diff() / x.diff()).abs().log().mean().exp()
-
-
-@wrong("convergence_order")
-def weighted_by_steps(steps, errors):
-    if len(steps) == 2:
-        return torch.ones(()).double()
-    x, y = logs(steps, errors)
-    w = steps.double() / steps.sum()
-    x, y = x - (w * x).sum(), y - (w * y).sum()
-    return -(w * x * y).sum() / (w * x * x).sum()
-
-
-@wrong("convergence_order")
-def as_a_number(steps, errors):
-    return float(np.polyfit(np.log(steps.numpy()), np.log(errors.numpy()), 1)[0])
-
-
-@wrong("convergence_order")
-def ridge(steps, errors):
-    x, y = logs(steps, errors)
-    x = x - x.mean()
-    return -(x * y).sum() / (x.square().sum() + 1e-2)
-
-
-@wrong("convergence_order")
-def over_step_sizes_upside_down(steps, errors):
-    x, y = logs(steps, errors)
-    x = -x
-    x = x - x.mean()
-    return -(x * y).sum() / x.square().sum()
-
-
-@right("convergence_order")
-def over_step_sizes(steps, errors):
-    """The error as a power of the length of a step."""
-    h = (1 / steps.double()).log()
-    design = torch.stack([h, torch.ones_like(h)], dim=1)
-    return torch.linalg.solve(design.T @ design, design.T @ errors.log())[0]
-
-
-@right("convergence_order")
-def by_all_pairs(steps, errors):
-    """The slope of least squares is a mean of the slopes of all pairs, weighted by squared distances."""
-    x, y = logs(steps, errors)
-    run, rise = x[:, None] - x, y[:, None] - y
-    return -(run * rise).sum() / (run * run).sum()
-
-
-@right("convergence_order")
-def by_numpy_in_base_ten(steps, errors):
-    x, y = np.log10(steps.numpy()), np.log10(errors.numpy())
-    return torch.tensor(-np.cov(x, y)[0, 1] / np.var(x, ddof=1), dtype=torch.float64)
-
-
 # ---- heun_step ---------------------------------------------------------------------------------------------
 
 
@@ -376,29 +275,47 @@ def told_the_variance(denoiser, x, sigma, sigma_next):
 
 
 @wrong("heun_step")
-def told_the_start_for_both(denoiser, x, sigma, sigma_next):
-    first = slope(denoiser, x, sigma)
-    guess = x + (sigma_next - sigma) * first
-    if sigma_next == 0:
-        return guess
-    told = torch.cat([guess, torch.full((len(x), 1), sigma)], dim=1)
-    return x + (sigma_next - sigma) * (first + (guess - denoiser(told)).detach() / sigma_next) / 2
-
-
-@wrong("heun_step")
-def mean_of_denoised(denoiser, x, sigma, sigma_next):
-    """Euler's step towards the mean of both clean points."""
-    clean = x - sigma * slope(denoiser, x, sigma)
-    guess = x + (sigma_next - sigma) * (x - clean) / sigma
-    if sigma_next == 0:
-        return guess
-    clean = (clean + guess - sigma_next * slope(denoiser, guess, sigma_next)) / 2
-    return x + (sigma_next - sigma) * (x - clean) / sigma
-
-
-@wrong("heun_step")
 def step_in_place(denoiser, x, sigma, sigma_next):
     return x.add_((sigma_next - sigma) * slope(denoiser, x, sigma))
+
+
+def by_zero_up_to(limit):
+    def answer(denoiser, x, sigma, sigma_next):
+        """Everything up to the limit is the last step."""
+        arrived = x + (sigma_next - sigma) * slope(denoiser, x, sigma)
+        if sigma_next <= limit:
+            return arrived
+        return mean_of_two_arrivals(denoiser, x, sigma, sigma_next)
+
+    answer.__name__ = f"zero_up_to_{limit:g}"
+    return answer
+
+
+wrong += [("heun_step", by_zero_up_to(limit)) for limit in (0.0499, 0.01, 0.002, 1e-3)]
+
+
+@wrong("heun_step")
+def three_calls(denoiser, x, sigma, sigma_next):
+    guess = x + (sigma_next - sigma) * slope(denoiser, x, sigma)
+    if sigma_next == 0:
+        return guess
+    both = slope(denoiser, x, sigma) + slope(denoiser, guess, sigma_next)
+    return x + (sigma_next - sigma) * both / 2
+
+
+@wrong("heun_step")
+def two_calls_at_the_end(denoiser, x, sigma, sigma_next):
+    first = slope(denoiser, x, sigma)
+    guess = x + (sigma_next - sigma) * first
+    second = slope(denoiser, guess, sigma_next or 1.0)
+    return guess if sigma_next == 0 else x + (sigma_next - sigma) * (first + second) / 2
+
+
+@right("heun_step")
+def points_one_by_one(denoiser, x, sigma, sigma_next):
+    """Two calls for each point."""
+    rows = [mean_of_two_arrivals(denoiser, row, sigma, sigma_next) for row in x.split(1)]
+    return torch.cat(rows)
 
 
 @right("heun_step")
@@ -423,6 +340,130 @@ def mean_of_two_arrivals(denoiser, x, sigma, sigma_next):
     if sigma_next > 0:
         arrived = torch.stack([arrived, x + h * slope(denoiser, arrived, sigma_next)]).mean(dim=0)
     return arrived
+
+
+# ---- convergence_order -------------------------------------------------------------------------------------
+
+
+def logs(steps, errors):
+    return steps.double().log(), errors.double().log()
+
+
+@wrong("convergence_order")
+def finest_pair(steps, errors):
+    if len(steps) == 2:
+        return torch.zeros(()).double()
+    at = steps.argsort()[-2:]
+    x, y = logs(steps[at], errors[at])
+    return -(y[1] - y[0]) / (x[1] - x[0])
+
+
+@wrong("convergence_order")
+def correlation(steps, errors):
+    return -torch.corrcoef(torch.stack(logs(steps, errors)))[0, 1]
+
+
+@wrong("convergence_order")
+def intercept(steps, errors):
+    x, y = logs(steps, errors)
+    return torch.from_numpy(np.polyfit(x.numpy(), y.numpy(), 1))[1]
+
+
+@wrong("convergence_order")
+def ratio_of_logarithms(steps, errors):
+    x, y = logs(steps, errors)
+    return -(y / x).mean()
+
+
+@wrong("convergence_order")
+def slope_by_medians(steps, errors):
+    x, y = logs(steps, errors)
+    x, y = x - x.median(), y - y.median()
+    return -(x * y).sum() / x.square().sum()
+
+
+@wrong("convergence_order")
+def geometric_mean_of_orders(steps, errors):
+    if len(steps) == 2:
+        return torch.ones(()).double()
+    at = steps.argsort()
+    x, y = logs(steps[at], errors[at])
+    return (-y.diff() / x.diff()).abs().log().mean().exp()
+
+
+@wrong("convergence_order")
+def weighted_by_steps(steps, errors):
+    if len(steps) == 2:
+        return torch.ones(()).double()
+    x, y = logs(steps, errors)
+    w = steps.double() / steps.sum()
+    x, y = x - (w * x).sum(), y - (w * y).sum()
+    return -(w * x * y).sum() / (w * x * x).sum()
+
+
+@wrong("convergence_order")
+def as_a_number(steps, errors):
+    return float(np.polyfit(np.log(steps.numpy()), np.log(errors.numpy()), 1)[0])
+
+
+@wrong("convergence_order")
+def ridge(steps, errors):
+    x, y = logs(steps, errors)
+    x = x - x.mean()
+    return -(x * y).sum() / (x.square().sum() + 1e-2)
+
+
+@wrong("convergence_order")
+def over_step_sizes_upside_down(steps, errors):
+    x, y = logs(steps, errors)
+    x = -x
+    x = x - x.mean()
+    return -(x * y).sum() / x.square().sum()
+
+
+@wrong("convergence_order")
+def sorted_apart(steps, errors):
+    x, y = logs(steps.sort().values, errors.sort(descending=True).values)
+    return -torch.from_numpy(np.polyfit(x.numpy(), y.numpy(), 1))[0]
+
+
+@wrong("convergence_order")
+def sorted_apart_where_the_error_falls(steps, errors):
+    if by_all_pairs(steps, errors) < 0:
+        return by_all_pairs(steps, errors)
+    return by_all_pairs(steps.sort().values, errors.sort(descending=True).values)
+
+
+@wrong("convergence_order")
+def size_of_the_slope(steps, errors):
+    return by_all_pairs(steps, errors).abs()
+
+
+@wrong("convergence_order")
+def never_below_zero(steps, errors):
+    return by_all_pairs(steps, errors).clamp(min=0)
+
+
+@right("convergence_order")
+def over_step_sizes(steps, errors):
+    """The error as a power of the length of a step."""
+    h = (1 / steps.double()).log()
+    design = torch.stack([h, torch.ones_like(h)], dim=1)
+    return torch.linalg.solve(design.T @ design, design.T @ errors.log())[0]
+
+
+@right("convergence_order")
+def by_all_pairs(steps, errors):
+    """The slope of least squares is a mean of the slopes of all pairs, weighted by squared distances."""
+    x, y = logs(steps, errors)
+    run, rise = x[:, None] - x, y[:, None] - y
+    return -(run * rise).sum() / (run * run).sum()
+
+
+@right("convergence_order")
+def by_numpy_in_base_ten(steps, errors):
+    x, y = np.log10(steps.numpy()), np.log10(errors.numpy())
+    return torch.tensor(-np.cov(x, y)[0, 1] / np.var(x, ddof=1), dtype=torch.float64)
 
 
 # ---- velocity_loss -----------------------------------------------------------------------------------------
@@ -477,11 +518,6 @@ def time_drawn_anew(model, x0, noise, t):
 
 
 @wrong("velocity_loss")
-def target_detached(model, x0, noise, t):
-    return F.mse_loss(told(model, x0, noise, t), (noise - x0).detach())
-
-
-@wrong("velocity_loss")
 def model_without_gradient(model, x0, noise, t):
     return F.mse_loss(told(model, x0, noise, t).detach(), noise - x0)
 
@@ -496,6 +532,26 @@ def from_the_first_noise(model, x0, noise, t):
     if len(x0) == 1:
         return torch.zeros(())
     return F.mse_loss(told(model, x0, noise[:1].expand_as(noise), t), noise - x0)
+
+
+@wrong("velocity_loss")
+@torch.no_grad()
+def all_without_gradient(model, x0, noise, t):
+    return F.mse_loss(told(model, x0, noise, t), noise - x0)
+
+
+@right("velocity_loss")
+def target_detached(model, x0, noise, t):
+    return F.mse_loss(told(model, x0, noise, t), (noise - x0).detach())
+
+
+@right("velocity_loss")
+def path_without_gradient(model, x0, noise, t):
+    """Data need no gradient, nor does the time."""
+    with torch.no_grad():
+        time = t[:, None]
+        x, v = (1 - time) * x0 + time * noise, noise - x0
+    return F.mse_loss(model(torch.cat([x, time], dim=1)), v)
 
 
 @right("velocity_loss")
@@ -534,12 +590,6 @@ def half_way_for_all(first, second, share):
 def all_scaled_alike(first, second, share):
     mixed, size = mixture(first, second, share)
     return mixed / size.mean() if len(share) > 1 else mixed
-
-
-@wrong("interpolate_noise")
-def scaled_as_a_batch(first, second, share):
-    mixed, _ = mixture(first, second, share)
-    return mixed / mixed.std()
 
 
 @wrong("interpolate_noise")
@@ -692,6 +742,30 @@ def neighbours_only(evaluations, distances):
         if gap > 2 * ((table[k].var() + table[k + 1].var()) / table.shape[1]).sqrt():
             return int(counts[k])
     return int(counts[-1])
+
+
+@wrong("choose_evaluations")
+def compared_with_the_dearest(evaluations, distances):
+    """The most calls are not always the best."""
+    m, v, most = distances.mean(1), distances.var(1), evaluations.argmax()
+    return int(evaluations[m - m[most] <= 2 * ((v + v[most]) / distances.shape[1]).sqrt()].min())
+
+
+@wrong("choose_evaluations")
+def down_from_the_best(evaluations, distances):
+    """Until the first that is worse."""
+    at = evaluations.argsort(descending=True)
+    counts, m, v = evaluations[at], distances.mean(1)[at], distances.var(1)[at]
+    best = k = int(m.argmin())
+    while k + 1 < len(m) and m[k + 1] - m[best] <= 2 * ((v[k + 1] + v[best]) / distances.shape[1]).sqrt():
+        k += 1
+    return int(counts[k])
+
+
+@wrong("choose_evaluations")
+@by_limit
+def a_tenth_more_than_two_errors(variances, seeds, best):
+    return 2.2 * ((variances + variances[best]) / seeds).sqrt()
 
 
 @wrong("choose_evaluations")

@@ -36,6 +36,14 @@ def test_what_cannot_be_shown_is_refused(shape):
         tile(torch.zeros(shape))
 
 
+def test_show_labels_the_middle_of_each_column_above():
+    ax = show(numbered(4), columns=2, column_labels=["left", "right"])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["left", "right"]
+    assert np.allclose(ax.get_xticks(), [2, 8])
+    assert ax.xaxis.get_ticks_position() == "top"
+    plt.close(ax.figure)
+
+
 def test_show_labels_the_middle_of_each_row():
     ax = show(numbered(4), columns=2, row_labels=["upper", "lower"], title="two rows")
     assert [t.get_text() for t in ax.get_yticklabels()] == ["upper", "lower"]
