@@ -21,6 +21,7 @@ __all__ = ["FILES", "HELD_OUT", "SHIFT", "build", "load"]
 FILES = Path(__file__).parent / "files"
 SHA256 = {
     "fashion": "2386aacb66c43ca79b629ca67ae4b6560d4a411f3006a580b48bbc284caee6bd",
+    "shapes": "defbbec6f7996c870855cf0726def9359233787e11a56458f7ba25a17110057f",
 }
 SHIFT = 3.0  # of the times at which the model of colour scenes was trained, see schedule.shifted
 HELD_OUT = ("red triangle", "blue star")  # combinations that the model of colour scenes never met
