@@ -637,11 +637,6 @@ def answer_detached(model, x0, t, noise, betas):
 
 
 @wrong("denoising_loss")
-def points_detached(model, x0, t, noise, betas):
-    return F.mse_loss(mended(model, x0.detach(), t, noise, betas), noise)
-
-
-@wrong("denoising_loss")
 def median_of_points(model, x0, t, noise, betas):
     return (mended(model, x0, t, noise, betas) - noise).square().mean(dim=1).max()
 
@@ -671,6 +666,12 @@ def by_logarithms_and_norms(model, x0, t, noise, betas):
     level = torch.log1p(-betas).cumsum(0)[t - 1].exp()
     gap = mended(model, x0, t, noise, betas, level=level) - noise
     return gap.norm() ** 2 / gap.shape[0] / gap.shape[1]
+
+
+@right("denoising_loss")
+def points_detached(model, x0, t, noise, betas):
+    """Data need no gradient; what learns is the model."""
+    return F.mse_loss(mended(model, x0.detach(), t, noise, betas), noise)
 
 
 # ---- ancestral_sample --------------------------------------------------------------------------------------
