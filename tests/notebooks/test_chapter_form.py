@@ -117,6 +117,14 @@ def test_prose_reads_well_in_colab(slug: str) -> None:
 # ---- the notebooks -----------------------------------------------------------------------------------------
 
 
+@each_chapter
+def test_no_line_of_a_paragraph_is_taken_for_a_list(slug: str) -> None:
+    """A formula that is wrapped before its minus would be."""
+    paragraphs = [p.splitlines() for p in re.split(r"\n\s*\n", prose(slug))]
+    item = re.compile(r"\s*([-+*]|\d+[.)]) ")
+    assert [lines for lines in paragraphs if not item.match(lines[0]) and any(map(item.match, lines))] == []
+
+
 @each_notebook
 def test_stored_notebooks_are_in_step(job: Job) -> None:
     assert notebooks.check(job) == ""
