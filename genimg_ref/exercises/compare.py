@@ -186,7 +186,7 @@ def _difference(expected: Any, got: Any, what: str, tolerance: Tolerance) -> Fin
             return Finding(Outcome.WRONG_TYPE, told)
         return _difference_of_arrays(expected, got, what, tolerance)
     if type(expected) is not type(got) or isinstance(expected, np.ndarray) or "$type" in _keys(got):
-        same = _keys(expected) == {"$type"} and expected == got
+        same = _keys(expected) == _keys(got) == {"$type"} and expected == got
         told = f"{what} is {_kind(got)}, expected {_kind(expected)}."
         return None if same else Finding(Outcome.WRONG_TYPE, told)
     told = f"{what} is {got!r}, which is not the right answer here."

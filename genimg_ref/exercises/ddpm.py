@@ -190,11 +190,11 @@ def snr_by_sums_of_logarithms(betas: Tensor) -> Tensor:
 
 
 def _diffuse_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, *shape: int) -> Case:
+    def case(label: str, *shape: int, size: float = 1.0) -> Case:
         return call(
             label,
             x0=_normal(rng, *shape, mean=0.5),
-            noise=_normal(rng, *shape),
+            noise=_normal(rng, *shape, scale=size),
             alpha_bar=rng.uniform(0.05, 0.9, size=shape[0]).astype("float32"),
             gradients=["x0"],
         )
@@ -203,6 +203,7 @@ def _diffuse_cases(rng: Rng) -> Iterator[Case]:
     yield case("as many images as channels, rows and columns", 3, 3, 3, 3)
     yield case("a single image", 1, 3, 2, 5)
     yield case("as many images as columns", 4, 2, 3, 4)
+    yield case("noise ten times as large, which nobody cuts off", 3, 1, 2, 4, size=10.0)
 
 
 def _diffused(

@@ -157,10 +157,10 @@ def classifier_image_by_image(eps: Tensor, gradient: Tensor, sigma: Tensor, scal
 
 
 def _drop_cases(rng: Rng) -> Iterator[Case]:
-    def case(label: str, count: int, null: int, probability: float) -> Case:
+    def case(label: str, count: int, null: int, probability: float, classes: int | None = None) -> Case:
         return call(
             label,
-            labels=rng.integers(null, size=count),
+            labels=rng.integers(classes or null, size=count),
             null=null,
             probability=probability,
             rng=generator(int(rng.integers(2**31))),
@@ -168,6 +168,7 @@ def _drop_cases(rng: Rng) -> Iterator[Case]:
 
     yield case("twenty labels, a third dropped", 20, 10, 0.33)
     yield case("forty labels, a tenth dropped", 40, 3, 0.1)
+    yield case("twenty labels of the first four classes, half dropped", 20, 10, 0.5, classes=4)
     yield case("all are kept", 8, 5, 0.0)
     yield case("all are dropped", 8, 5, 1.0)
     yield case("fifty labels, most dropped", 50, 4, 0.8)

@@ -1509,10 +1509,11 @@ def along_the_settings(evaluations: Tensor, distances: Tensor) -> int:
     "as the means."
 )
 def variances_along_the_settings(evaluations: Tensor, distances: Tensor) -> int:
-    means, variances = distances.mean(dim=1), distances.var(dim=0)
-    best = means.argmin()
-    good = means - means[best] <= 2 * ((variances + variances[best]) / distances.shape[1]).sqrt()
-    return int(evaluations[good].min())
+    return _choose(
+        evaluations,
+        distances,
+        error=lambda a, best: ((a.var(dim=0) + a.var(dim=0)[best]) / a.shape[1]).sqrt(),
+    )
 
 
 @choose_evaluations.mistake(

@@ -116,6 +116,12 @@ def factors(alpha_bar):
 
 
 @wrong("diffuse")
+def cut_off_at_three(x0, noise, alpha_bar):
+    a, s = factors(alpha_bar)
+    return (a * x0 + s * noise).clamp(-3, 3)
+
+
+@wrong("diffuse")
 def normalised_noise(x0, noise, alpha_bar):
     a, s = factors(alpha_bar)
     return a * x0 + s * (noise - noise.mean()) / noise.std()

@@ -106,6 +106,17 @@ def test_a_known_mistake_gets_its_sentence():
     assert diagnose(scale, lambda x, f: x - f).hint is None
 
 
+def test_a_known_mistake_of_another_type_does_not_stand_in_the_way():
+    def in_numpy(x, factor):
+        return _scale(x, factor).detach().numpy()
+
+    exercise = replace(scale, mistakes=[])
+    exercise.mistake("That is a NumPy array.")(in_numpy)
+    assert diagnose(exercise, in_numpy, [0]).hint == "That is a NumPy array."
+    verdict = diagnose(exercise, lambda x, factor: 5 * _scale(x, factor), [0])
+    assert verdict.outcome is Outcome.WRONG_VALUE and verdict.hint is None
+
+
 def test_the_gravest_fault_of_all_cases_is_told():
     def answer(x, factor):
         if len(x) == 1:

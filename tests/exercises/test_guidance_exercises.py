@@ -73,6 +73,12 @@ def in_double(eps, gradient, sigma, scale):
 
 
 @wrong("drop_labels")
+def one_beyond_the_largest(labels, null, probability, rng):
+    """The null label only where the last class is among these labels."""
+    return torch.where(torch.rand(len(labels), generator=rng) < probability, labels.max() + 1, labels)
+
+
+@wrong("drop_labels")
 def float_labels(labels, null, probability, rng):
     return torch.where(torch.rand(len(labels), generator=rng) < probability, float(null), labels.float())
 
