@@ -71,10 +71,10 @@ def problem(submission: Submission) -> str:
 
 
 def test_a_folder_for_each_student(tmp_path: Path) -> None:
-    tree(tmp_path, "bob/dcgan.ipynb", "alice/work/gan_math.ipynb", "alice/dcgan.py", "alice/notes.txt")
+    tree(tmp_path, "bob/dcgan.ipynb", "alice/week/gan_math.ipynb", "alice/dcgan.py", "alice/notes.txt")
     found = collect(tmp_path)
     assert by_student(found) == {"alice": ["dcgan.py", "gan_math.ipynb"], "bob": ["dcgan.ipynb"]}
-    assert found[0].sources[1].cells == ("# alice/work/gan_math.ipynb",)
+    assert found[0].sources[1].cells == ("# alice/week/gan_math.ipynb",)
     assert [s.problem for s in found[0].sources] == ["", ""]
     assert (found[0].name, found[0].submitted, found[0].identifiers) == ("alice", None, {})
 
