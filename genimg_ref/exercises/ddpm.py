@@ -327,14 +327,6 @@ def alpha_bar_squared(*arguments: Tensor) -> Tensor:
 
 
 @diffuse.mistake(
-    "What comes back is a NumPy array. Gradients have to pass through to `x0`, and NumPy knows none: stay in "
-    "torch, with `alpha_bar.sqrt()` for `np.sqrt(alpha_bar)`."
-)
-def diffuse_in_numpy(*arguments: Tensor) -> np.ndarray:
-    return _diffused(*arguments).detach().numpy()
-
-
-@diffuse.mistake(
     "If the error speaks of `numpy()`: gradients have to pass through to `x0`, and NumPy knows none. Stay in "
     "torch, which has `sqrt` and all else that is needed, and do not detach."
 )
